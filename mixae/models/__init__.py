@@ -1,0 +1,7 @@
+# mmpretrain registers the classes that ours inherit and that our configs name beside ours.
+import mmpretrain.models  # noqa: F401
+
+from .backbones import *  # noqa: F403
+from .layers import *  # noqa: F403
+from .losses import *  # noqa: F403
+from .selfsup import *  # noqa: F403

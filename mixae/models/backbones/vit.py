@@ -1,0 +1,148 @@
+"""The encoder of every method and every transfer task.
+
+Shape legend: B images, L patches an image, V visible patches an image, D width, H x W the grid.
+"""
+
+from collections.abc import Callable
+
+import torch
+from mmpretrain.models import MAEViT
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mixae.models.layers.mixing import masks_from_visible
+from mixae.registry import MODELS
+
+ARCHS = {
+    # ViT-S as the field knows it; mmpretrain's own 'small' is 768 wide with 8 layers.
+    'ti': 'deit-tiny',
+    'tiny': 'deit-tiny',
+    's': 'deit-small',
+    'small': 'deit-small',
+}
+
+
+@MODELS.register_module()
+class MaskedViT(MAEViT):
+    """mmpretrain's ``MAEViT`` that also encodes *given* visible patches, and serves transfer.
+
+    ``MAEViT.forward`` draws its own mask and takes none; MixedAE's groups, i-MAE's teacher and
+    every test need to set it. The same class, with the same parameter names, is the backbone of
+    classifiers, detectors and segmentors: with ``mask_ratio=None`` it is a plain ViT.
+
+    Args:
+        arch (str | dict): As in mmpretrain, but 's'/'small' is ViT-S (384 wide, 12 layers, 6
+            heads) and 'ti'/'tiny' ViT-Ti (192, 12, 3); mmpretrain's 'small' is another model.
+            Defaults to 'b'.
+        mask_ratio (float, optional): Share of masked patches when ``forward`` draws the mask
+            itself. None: ``forward`` never masks (transfer). Defaults to None.
+        train_pos_embed (bool): Train the position embedding, as MAE's fine-tuning does;
+            pre-training keeps it at sine-cosine. Defaults to False.
+        frozen (bool): No gradient and evaluation mode throughout (linear probes). Defaults to
+            False.
+        with_cp (bool): Recompute each layer's activations in the backward pass. Defaults to
+            False.
+        **kwargs: Of ``MAEViT``: img_size, patch_size, out_indices, drop_path_rate, final_norm,
+            out_type ('raw', 'cls_token', 'featmap', 'avg_featmap'), layer_cfgs, init_cfg, ...
+    """
+
+    def __init__(
+        self,
+        arch: str | dict = 'b',
+        *,
+        mask_ratio: float | None = None,
+        train_pos_embed: bool = False,
+        frozen: bool = False,
+        with_cp: bool = False,
+        **kwargs,
+    ) -> None:
+        arch = ARCHS.get(arch, arch) if isinstance(arch, str) else arch
+        if mask_ratio is not None and not 0 < mask_ratio < 1:
+            raise ValueError(f'mask_ratio={mask_ratio} is outside (0, 1); None never masks.')
+        super().__init__(arch=arch, mask_ratio=mask_ratio, **kwargs)
+        self.pos_embed.requires_grad = train_pos_embed
+        self.with_cp = with_cp
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+            self.eval()
+
+    def train(self, mode: bool = True) -> 'MaskedViT':
+        return super().train(mode and not self.frozen)
+
+    def forward(self, x: Tensor, mask: bool | Tensor | None = True):
+        """Encode images.
+
+        Args:
+            x (Tensor): Images, (B, 3, H, W).
+            mask (bool | Tensor, optional): True draws a mask of ``mask_ratio`` (none if that is
+                None), False or None encode all patches, ids_visible_BV (int64) are the patches
+                to keep.
+
+        Returns:
+            tuple: Masked: (tokens (B, 1 + V, D), mask_BL with 1 = masked, ids_restore_BL), as
+            ``MAEViT``. Unmasked: one feature for each of ``out_indices``, as ``out_type`` says.
+        """
+        if isinstance(mask, Tensor):
+            mask_BL, ids_restore_BL = masks_from_visible(mask, self.num_patches)
+            return self.encode(self.embed_visible(x, mask)), mask_BL, ids_restore_BL
+        if mask and self.mask_ratio is not None:
+            return super().forward(x, mask=True)
+        return self.features(x)
+
+    def embed_visible(self, x: Tensor, ids_visible_BV: Tensor) -> Tensor:
+        """Class token and visible patch tokens with their position embedding, (B, 1 + V, D)."""
+        x_BLD = self.patch_embed(x)[0] + self.pos_embed[:, 1:]
+        visible_BVD = x_BLD.gather(1, ids_visible_BV[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
+        cls_1D = self.cls_token + self.pos_embed[:, :1]
+        return torch.cat([cls_1D.expand(len(x), -1, -1).to(visible_BVD.dtype), visible_BVD], dim=1)
+
+    def encode(self, x_BND: Tensor, attention: Callable | None = None) -> Tensor:
+        """Transformer layers and the final norm on embedded tokens.
+
+        Args:
+            x_BND (Tensor): Tokens.
+            attention (Callable, optional): Called as ``attention(layer.attn, x, layer_index)`` in
+                place of each layer's attention (:class:`HomologousAttention`).
+        """
+        for i, layer in enumerate(self.layers):
+            x_BND = self._run_layer(layer, x_BND, attention, i)
+        return self.ln1(x_BND) if self.final_norm else x_BND
+
+    def features(self, x: Tensor) -> tuple:
+        """A plain ViT's features of whole images, one for each of ``out_indices``."""
+        x_BLD, grid = self.patch_embed(x)
+        cls_B1D = self.cls_token.expand(len(x), -1, -1).to(x_BLD.dtype)
+        x_BND = torch.cat([cls_B1D, x_BLD], dim=1) + self.pos_embed_at(grid)
+        x_BND = self.pre_norm(self.drop_after_pos(x_BND))
+        outs = []
+        for i, layer in enumerate(self.layers):
+            x_BND = self._run_layer(layer, x_BND)
+            if i == self.num_layers - 1 and self.final_norm:
+                x_BND = self.ln1(x_BND)
+            if i in self.out_indices:
+                outs.append(self._format_output(x_BND, grid))
+        return tuple(outs)
+
+    def pos_embed_at(self, grid: tuple[int, int]) -> Tensor:
+        """The position embedding for a grid of (rows, columns), resampled as timm does it."""
+        return resample_abs_pos_embed(
+            self.pos_embed,
+            new_size=list(grid),
+            old_size=list(self.patch_resolution),
+            num_prefix_tokens=self.num_extra_tokens,
+        )
+
+    def _run_layer(
+        self, layer: nn.Module, x_BND: Tensor, attention: Callable | None = None, index: int = 0
+    ) -> Tensor:
+        def run(x):
+            if attention is None:
+                return layer(x)
+            x = x + attention(layer.attn, layer.ln1(x), index)
+            return layer.ffn(layer.ln2(x), identity=x)
+
+        if self.with_cp and x_BND.requires_grad:
+            return checkpoint(run, x_BND, use_reentrant=False)
+        return run(x_BND)

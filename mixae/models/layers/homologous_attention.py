@@ -1,0 +1,130 @@
+"""Homologous attention of MixedAE (Sec. 3.2): softmax(TopK(q k^T / sqrt(d))) v.
+
+Shape legend: M mixed samples, H heads, G images a group, n tokens an image (class token first),
+N = G*n tokens a mixed sample, D width, d = D/H, B = M*G images.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+MODES = ('global', 'topk', 'masked')
+
+
+class HomologousAttention(nn.Module):
+    """Attention over mixed samples with the projections of an encoder layer's own attention.
+
+    It has no parameters: the encoder keeps one set, under one set of names, and is a plain ViT
+    wherever this module is not handed to :meth:`MaskedViT.encode`.
+
+    Args:
+        groups (int): G, images in a mixed sample.
+        mode (str): ``'topk'``, the method: each query and head keeps the K keys with the largest
+            logits, in every layer but the first, which gathers information globally.
+            ``'global'``: every token sees the whole mixed sample (naive mixing).
+            ``'masked'``: an oracle that lets a token see only its own image by the true
+            assignment, in every layer; the baseline of the paper.
+        topk (int, optional): K. Ties with the K-th logit are kept too. Defaults to None: the
+            tokens of one image, n **(ours)**.
+        fused (bool): Run the softmax and the product with v in torch's fused attention, under the
+            boolean mask that TopK gives. False is the plain dense path; both keep the same keys.
+            Defaults to True.
+
+    Attributes:
+        watch (bool): While True, :attr:`accuracy` is filled at each forward pass.
+        accuracy (dict[int, Tensor]): TopK sampling accuracy by layer index, 0-dim.
+    """
+
+    def __init__(
+        self, groups: int, mode: str = 'topk', topk: int | None = None, fused: bool = True
+    ) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise ValueError(f'attention mode {mode!r} is unknown: choose one of {", ".join(MODES)}.')
+        if topk is not None and topk < 1:
+            raise ValueError(f'topk={topk}: at least 1 key must be kept.')
+        self.groups = groups
+        self.mode = mode
+        self.topk = topk
+        self.fused = fused
+        self.watch = False
+        self.accuracy: dict[int, Tensor] = {}
+
+    def extra_repr(self) -> str:
+        return f'groups={self.groups}, mode={self.mode!r}, topk={self.topk}, fused={self.fused}'
+
+    def forward(self, attn: nn.Module, x_MND: Tensor, layer: int) -> Tensor:
+        """Attend within mixed samples.
+
+        Args:
+            attn (nn.Module): The layer's ``MultiheadAttention`` of mmpretrain.
+            x_MND (Tensor): Normalised tokens of the mixed samples.
+            layer (int): The layer's index; 0 stays global in ``topk``.
+
+        Returns:
+            Tensor: The layer's attention output, (M, N, D).
+        """
+        M, N, D = x_MND.shape
+        if self.mode == 'global' or (self.mode == 'topk' and layer == 0):
+            return attn(x_MND)
+        if self.mode == 'masked':
+            # Seeing only one's own image is attention over the unmixed sequences.
+            return attn(x_MND.reshape(M * self.groups, N // self.groups, D)).reshape(M, N, D)
+
+        qkv = attn.qkv(x_MND).reshape(M, N, 3, attn.num_heads, attn.head_dims)
+        q_MHNd, k_MHNd, v_MHNd = qkv.permute(2, 0, 3, 1, 4)
+        topk = min(self.topk or N // self.groups, N)
+        if self.fused:
+            keep_MHNN = topk_mask(logits(q_MHNd.detach(), k_MHNd.detach()), topk)
+            out_MHNd = F.scaled_dot_product_attention(q_MHNd, k_MHNd, v_MHNd, attn_mask=keep_MHNN)
+        else:
+            logits_MHNN = logits(q_MHNd, k_MHNd)
+            keep_MHNN = topk_mask(logits_MHNN.detach(), topk)
+            weights_MHNN = logits_MHNN.masked_fill(~keep_MHNN, -torch.inf).softmax(dim=-1)
+            out_MHNd = weights_MHNN.to(v_MHNd.dtype) @ v_MHNd
+        if self.watch:
+            self.accuracy[layer] = topk_accuracy(keep_MHNN, self.groups)
+        out_MND = attn.proj(out_MHNd.transpose(1, 2).reshape(M, N, D))
+        return attn.out_drop(attn.gamma1(attn.proj_drop(out_MND)))
+
+
+def logits(q_MHNd: Tensor, k_MHNd: Tensor) -> Tensor:
+    """q k^T / sqrt(d) in fp32, so that what TopK keeps does not depend on autocast."""
+    with torch.autocast(q_MHNd.device.type, enabled=False):
+        scale = q_MHNd.shape[-1] ** -0.5
+        return (q_MHNd.float() * scale) @ k_MHNd.float().transpose(-2, -1)
+
+
+def topk_mask(logits_MHNN: Tensor, topk: int) -> Tensor:
+    """Keys that stay, (M, H, N, N) bool: every key at or above the query's K-th largest logit."""
+    kth_MHN1 = logits_MHNN.topk(topk, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
+    return logits_MHNN >= kth_MHN1
+
+
+@torch.no_grad()
+def topk_accuracy(keep_MHNN: Tensor, groups: int) -> Tensor:
+    """TopK sampling accuracy: the share of kept patch keys that are homologous to their query.
+
+    Self and class tokens are left out of numerator and denominator; chance is then
+    :func:`chance_accuracy`.
+
+    Args:
+        keep_MHNN (Tensor): Keys kept by each query and head (bool).
+        groups (int): G.
+
+    Returns:
+        Tensor: A 0-dim tensor in [0, 1]; nan if only self and class tokens were kept.
+    """
+    N = keep_MHNN.shape[-1]
+    index_N = torch.arange(N, device=keep_MHNN.device)
+    image_N = index_N // (N // groups)
+    is_patch_N = index_N % (N // groups) != 0
+    counts_NN = is_patch_N[:, None] & is_patch_N[None, :] & (index_N[:, None] != index_N[None, :])
+    homologous_NN = counts_NN & (image_N[:, None] == image_N[None, :])
+    kept_NN = keep_MHNN.sum(dim=(0, 1))
+    return (kept_NN * homologous_NN).sum() / (kept_NN * counts_NN).sum()
+
+
+def chance_accuracy(num_patches: int, groups: int) -> float:
+    """Accuracy of keys drawn at random: (L/G - 1) / (L - 1)."""
+    return (num_patches // groups - 1) / (num_patches - 1)

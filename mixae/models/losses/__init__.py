@@ -1,0 +1,3 @@
+from .homologous_contrastive import HomologousContrastiveLoss
+
+__all__ = ['HomologousContrastiveLoss']

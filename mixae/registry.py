@@ -1,0 +1,31 @@
+"""Registries of mixae: children of mmengine's, in the scope ``mixae``.
+
+A config writes our types with the scope, ``type='mixae.MixedAE'``, and so works under any
+``default_scope`` (mmpretrain, mmdet, mmseg).
+"""
+
+import mmengine.registry as root
+from mmengine.registry import Registry
+
+
+def _child(parent: Registry, *locations: str) -> Registry:
+    return Registry(
+        parent.name, parent=parent, scope='mixae', locations=[f'mixae.{x}' for x in locations]
+    )
+
+
+RUNNERS = _child(root.RUNNERS, 'engine')
+LOOPS = _child(root.LOOPS, 'engine', 'evaluation')
+HOOKS = _child(root.HOOKS, 'engine', 'visualization')
+OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'engine')
+MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS, 'engine')
+DATASETS = _child(root.DATASETS, 'datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'datasets')
+TRANSFORMS = _child(root.TRANSFORMS, 'datasets')
+MODELS = _child(root.MODELS, 'models')
+METRICS = _child(root.METRICS, 'evaluation')
+EVALUATORS = _child(root.EVALUATOR, 'evaluation')
+TASK_UTILS = _child(root.TASK_UTILS, 'evaluation')
+VISUALIZERS = _child(root.VISUALIZERS, 'visualization')
