@@ -1,0 +1,121 @@
+"""A wrapper that makes any data set's augmentation repeatable, and survives unreadable images."""
+
+import random
+from copy import deepcopy
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from mixae.registry import DATASETS
+
+MAX_REPLACEMENTS = 10
+
+
+@DATASETS.register_module()
+class SeededDataset:
+    """Seeds Python's, NumPy's and torch's generators for each sample, from (seed, epoch, image).
+
+    mmengine seeds a worker once: what a sample looks like then depends on the number of workers
+    and on everything the worker drew before, so a resumed run differs from one that never
+    stopped. Here it depends on the sample alone.
+
+    An image that cannot be read is named in a warning and replaced by the next readable one, so
+    that a long run does not die of one broken file. With ``on_unreadable='raise'`` (evaluation,
+    where a replacement would change the result) it stops the run.
+
+    Args:
+        dataset (dict | BaseDataset): The data set.
+        seed (int): Mixed into every sample's seed. Defaults to 0.
+        on_unreadable (str): 'replace' or 'raise'. Defaults to 'replace'.
+        lazy_init (bool): Leave loading the annotations to the first use. Defaults to False.
+
+    Raises:
+        ValueError: An unknown ``on_unreadable``, or a data set without a sample.
+        OSError: An unreadable image under 'raise', or more than 10 in a row.
+    """
+
+    def __init__(
+        self,
+        dataset: dict | BaseDataset,
+        seed: int = 0,
+        on_unreadable: str = 'replace',
+        lazy_init: bool = False,
+    ) -> None:
+        if on_unreadable not in ('replace', 'raise'):
+            raise ValueError(f"on_unreadable={on_unreadable!r}: choose 'replace' or 'raise'.")
+        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.seed = seed
+        self.on_unreadable = on_unreadable
+        self._warned: set[str] = set()
+        if not lazy_init:
+            self.full_init()
+
+    @property
+    def metainfo(self) -> dict:
+        return deepcopy(self.dataset.metainfo)
+
+    def full_init(self) -> None:
+        self.dataset.full_init()
+        if len(self.dataset) == 0:
+            raise ValueError(f'{type(self.dataset).__name__} found no sample: {self._where()}.')
+
+    def get_data_info(self, idx: int) -> dict:
+        return self.dataset.get_data_info(int(idx))
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        return self.dataset.get_cat_ids(int(idx))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, idx: int) -> dict:
+        index = int(idx)
+        self._seed(index, getattr(idx, 'epoch', 0), getattr(idx, 'draw', 0))
+        for attempt in range(MAX_REPLACEMENTS + 1):
+            candidate = (index + attempt) % len(self)
+            try:
+                return self.dataset[candidate]
+            except Exception as error:
+                path = self._unreadable(candidate)
+                if path is None:
+                    raise  # the pipeline failed, not the file
+                if self.on_unreadable == 'raise':
+                    raise OSError(f'{path} cannot be read as an image: {error}') from error
+                if path not in self._warned:
+                    self._warned.add(path)
+                    print_log(
+                        f'{path} cannot be read as an image ({error}); the next readable image '
+                        'of the data set takes its place.',
+                        logger='current',
+                        level='WARNING',
+                    )
+        raise OSError(
+            f'{MAX_REPLACEMENTS + 1} images in a row, from index {index}, cannot be read; the last '
+            f'is {path}. Check the data set: {self._where()}.'
+        )
+
+    def _seed(self, *key: int) -> None:
+        a, b, c = np.random.SeedSequence([self.seed, *key]).generate_state(3).tolist()
+        random.seed(a)
+        np.random.seed(b)
+        torch.manual_seed(c)
+
+    def _unreadable(self, index: int) -> str | None:
+        """The path of the sample's image if that file is what cannot be read."""
+        path = self.dataset.get_data_info(index).get('img_path')
+        if path is None:
+            return None
+        try:
+            readable = mmcv.imread(path) is not None
+        except Exception:
+            readable = False
+        return None if readable else path
+
+    def _where(self) -> str:
+        parts = {
+            name: getattr(self.dataset, name, None) for name in ('data_root', 'data_prefix', 'split')
+        }
+        return ', '.join(f'{name}={value!r}' for name, value in parts.items() if value)
