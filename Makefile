@@ -1,0 +1,42 @@
+# make demo   build .venv and run the main job on the embedded default
+# make test   build .venv and run the tests that take seconds
+#
+# PYTHON=/path/to/python3.12 names the interpreter that .venv is made with; otherwise the first of
+# python3.11, python3.12 and python3 that fits. ARGS=... is handed on to the program.
+
+PY := .venv/bin/python
+ARGS ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format clean clean-env
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+setup:  ## build .venv and install everything; returns at once when that was done
+	@sh tools/setup.sh
+
+demo: setup  ## the main job on the embedded default; results in work_dirs/demo/
+	@$(PY) tools/demo.py $(ARGS)
+
+test: setup  ## the tests, without the slow ones
+	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+test-all: setup  ## all tests
+	@$(PY) -m pytest $(ARGS)
+
+lint: setup  ## ruff: errors, imports, format
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+
+format: setup  ## let ruff write what `make lint` asks for
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+clean:  ## remove caches and build outputs; keeps .venv and work_dirs
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-env: clean  ## remove .venv too
+	@rm -rf .venv
