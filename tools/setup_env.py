@@ -122,8 +122,8 @@ def check_disk(folder: Path, needed: int) -> None:
     if free < needed:
         raise Problem(
             f'the disk of {folder} has {free / GB:.1f} GB free and set-up needs '
-            f'{needed / GB:.1f} GB. Free {(needed - free) / GB:.1f} GB more, or move the checkout to '
-            'a larger disk; what was installed so far is kept'
+            f'{needed / GB:.1f} GB. Free {(needed - free) / GB:.1f} GB more, or move the checkout '
+            'to a larger disk; what was installed so far is kept'
         )
 
 
