@@ -4,4 +4,5 @@ import mmpretrain.models  # noqa: F401
 from .backbones import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .losses import *  # noqa: F403
+from .necks import *  # noqa: F403
 from .selfsup import *  # noqa: F403

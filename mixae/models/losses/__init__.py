@@ -1,3 +1,4 @@
 from .homologous_contrastive import HomologousContrastiveLoss
+from .patch_distillation import PatchDistillationLoss
 
-__all__ = ['HomologousContrastiveLoss']
+__all__ = ['HomologousContrastiveLoss', 'PatchDistillationLoss']

@@ -1,3 +1,4 @@
+from .imae import IMAE
 from .mixedae import MixedAE
 
-__all__ = ['MixedAE']
+__all__ = ['IMAE', 'MixedAE']

@@ -1,0 +1,3 @@
+from .disentanglement import Disentanglement
+
+__all__ = ['Disentanglement']
