@@ -1,0 +1,21 @@
+"""Digit scenes, the data set that needs no download: handwritten digits on real photographs.
+
+- ``sources``: the real data, and what of it is training and what is test material;
+- ``scene``: drawing one picture and its labels;
+- ``build``: the files, their options, lock and checksums;
+- ``datasets``: the classes for mmpretrain, mmdet and mmseg.
+"""
+
+from .build import Options, draw_picture, prepare
+from .datasets import DigitScenes, DigitScenesCoco, DigitScenesSeg
+from .sources import DigitScenesError
+
+__all__ = [
+    'DigitScenes',
+    'DigitScenesCoco',
+    'DigitScenesError',
+    'DigitScenesSeg',
+    'Options',
+    'draw_picture',
+    'prepare',
+]

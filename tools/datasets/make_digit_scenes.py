@@ -1,0 +1,31 @@
+"""Make digit scenes ahead of their first use, or check those that are there."""
+
+import argparse
+import sys
+
+from mixae.datasets.digit_scenes import DigitScenesError, prepare
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--data-root', help='default: $MIXAE_DIGIT_SCENES, else data/digit_scenes')
+    parser.add_argument('--part', choices=('classification', 'scenes', 'all'), default='all')
+    parser.add_argument('--seed', type=int)
+    parser.add_argument('--size', type=int, help='edge of a picture in pixels')
+    parser.add_argument('--num-train', type=int)
+    parser.add_argument('--num-test', type=int)
+    parser.add_argument('--digits', type=int, nargs=2, metavar=('LEAST', 'LARGEST'))
+    args = vars(parser.parse_args(argv))
+    data_root, part = args.pop('data_root'), args.pop('part')
+    changes = {name: value for name, value in args.items() if value is not None}
+    try:
+        for name in ('classification', 'scenes') if part == 'all' else (part,):
+            print(f'{prepare(name, data_root, **changes)} is in order.')
+    except (DigitScenesError, ValueError) as e:
+        print(e, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
