@@ -2,13 +2,15 @@
 
 import itertools
 
+import pytest
+
 from mixae.leaderboard.record import SCHEMA_VERSION, metric, new_record
 
 _SHA = 'a' * 64
 _SERIAL = itertools.count()
 
 
-def pretraining(**changes):
+def _pretraining(**changes):
     return (
         dict(
             checkpoint='epoch_12.pth',
@@ -31,9 +33,10 @@ def pretraining(**changes):
     )
 
 
-def record_fields(**changes):
+def _record_fields(**changes):
     """Every field given, so that nothing of this machine enters."""
     value = changes.pop('value', 50.0)
+    pretraining = changes.pop('pretraining', {})
     return (
         dict(
             schema_version=SCHEMA_VERSION,
@@ -53,7 +56,7 @@ def record_fields(**changes):
             ),
             metrics={'accuracy/top1': metric(value)},
             seed=0,
-            pretraining=pretraining(),
+            pretraining=_pretraining(**pretraining) if pretraining is not None else None,
             config=dict(path='configs/transfer/linear.py', sha256=_SHA),
             command=['tools/train.py', 'configs/transfer/linear.py'],
             commit=dict(hash='c' * 40, dirty=False),
@@ -66,5 +69,12 @@ def record_fields(**changes):
     )
 
 
-def make_record(**changes):
-    return new_record(**record_fields(**changes))
+@pytest.fixture(scope='session')
+def record_fields():
+    """Every field of a record; `pretraining` is merged into the default one, `value` is top-1."""
+    return _record_fields
+
+
+@pytest.fixture(scope='session')
+def make_record():
+    return lambda **changes: new_record(**_record_fields(**changes))
