@@ -259,7 +259,8 @@ def build_teacher(
     Returns:
         tuple: The encoder, and the SHA-256 of its checkpoint (32 bytes, uint8).
     """
-    from mixae.engine.pretrained import encoder_state, load_encoder, read_checkpoint, sha256
+    from mixae.engine.pretrained import encoder_state, load_encoder, read_checkpoint
+    from mixae.leaderboard.record import file_sha256
 
     teacher = dict(teacher or {})
     checkpoint = teacher.pop('checkpoint', None)
@@ -277,7 +278,7 @@ def build_teacher(
     with torch.random.fork_rng(devices=[]):  # the student's own draws do not depend on a teacher
         encoder = MODELS.build({**config, 'init_cfg': None, 'frozen': True})
     load_encoder(encoder, checkpoint, allow=())
-    return encoder, torch.tensor(list(bytes.fromhex(sha256(checkpoint))), dtype=torch.uint8)
+    return encoder, torch.tensor(list(bytes.fromhex(file_sha256(checkpoint))), dtype=torch.uint8)
 
 
 def _check_same_tokens(state: dict[str, Tensor], student: nn.Module, checkpoint: str) -> None:
