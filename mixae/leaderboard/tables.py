@@ -750,13 +750,18 @@ def escape_markdown(text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """The numbers in full precision, five columns for each metric, ids of records at the end."""
+    """The numbers in full precision.
+
+    Each metric has six columns: the mean (header and unit), then std, n, delta, rank (1, 2 or
+    nothing) and the ids of its records; the records of the whole row stand at its end.
+    """
     out = io.StringIO()
     writer = csv.writer(out)
     head = ['method', 'variant', 'backbone', 'pretraining_dataset', 'epochs', 'images_seen']
     head += ['labels_in_pretraining', 'source']
+    units = {'time': ' (s)', 'device_hours': ' (h)'}
     for column in table.columns:
-        name = column_header(column)
+        name = column_header(column) + units.get(column.id, '')
         head.append(name)
         if not column.kind.cost:
             head += [f'{name} {what}' for what in ('std', 'n', 'delta', 'rank', 'records')]
