@@ -306,11 +306,10 @@ def progress_of(line: str) -> str | None:
 class Console:
     """Messages of the set-up: short lines, and one line that is rewritten on a terminal."""
 
-    def __init__(self, steps: int, stream=None, heartbeat: float = HEARTBEAT_SECONDS):
+    def __init__(self, steps: int, stream=None):
         self.steps, self.step = steps, 0
         self.stream = stream or sys.stdout
         self.live = self.stream.isatty()
-        self.heartbeat = heartbeat
         self._open_line = False
 
     def say(self, text: str) -> None:
@@ -393,8 +392,8 @@ def follow(process, console: Console, log: Path) -> None:
                 if now - shown >= 1:
                     console.status(f'      {latest} ({passed})')
                     shown = now
-            elif now - shown >= console.heartbeat or (latest != announced and not counting):
-                if latest != 'working' or now - shown >= console.heartbeat:
+            elif now - shown >= HEARTBEAT_SECONDS or (latest != announced and not counting):
+                if latest != 'working' or now - shown >= HEARTBEAT_SECONDS:
                     console.say(f'      {latest} ({passed})')
                     announced, shown = latest, now
 
