@@ -1,6 +1,8 @@
 """i-MAE: what must hold between it, MAE and its teacher."""
 
 import copy
+import hashlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -218,6 +220,17 @@ def test_teacher_follows_the_student_to_its_device(teacher_path):
     assert model.teacher_sha256.dtype == torch.uint8
     clone = copy.deepcopy(model)
     assert clone.teacher is not model.teacher
+
+
+def test_the_teachers_cost_is_known(teacher_path, tmp_path):
+    unknown = build(teacher=dict(checkpoint=teacher_path)).teacher_provenance
+    assert unknown['checkpoint'] == 'mae.pth' and unknown['seconds'] is None
+    assert unknown['sha256'] == hashlib.sha256(Path(teacher_path).read_bytes()).hexdigest()
+    told = dict(epochs=3, images_seen=300, seconds=1.5, device='cpu', device_count=1, flops=1e9)
+    path = str(tmp_path / 'told.pth')
+    torch.save({**torch.load(teacher_path), 'mixae': told}, path)
+    assert build(teacher=dict(checkpoint=path)).teacher_provenance.items() >= told.items()
+    assert build(distill=None).teacher_provenance is None
 
 
 def test_resume_needs_the_same_teacher(teacher_path, tmp_path):

@@ -7,6 +7,7 @@ image, V visible ones, n = V + 1 tokens (class token first), D encoder width, P 
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,6 +17,10 @@ from torch import Tensor, nn
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.necks.disentanglement import BRANCHES
 from mixae.registry import MODELS
+
+
+# What the run record of an i-MAE says about its teacher's training.
+TEACHER_COST = ('epochs', 'images_seen', 'seconds', 'device', 'device_count', 'flops')
 
 
 class Mixture(NamedTuple):
@@ -59,11 +64,11 @@ class IMAE(MAE):
             each mixture from Beta(b, b) **(per mixture: ours)**, ``dict(weight=a)`` is constant,
             ``dict(subordinate=s)`` as well, given as the subordinate's share s = 1 - a in
             [0, 0.5]. Defaults to ``dict(beta=1.0)``.
-        disentangle (bool | dict): The two linear layers (:class:`Disentanglement`) and their
-            options; False or None leaves them out, both branches then take the mixed encoding
-            (the baseline of Table 4). Defaults to True.
-        distill (bool | dict): :class:`PatchDistillationLoss` and its options; False or None
-            turns it off, and the teacher is not even loaded. Defaults to True.
+        disentangle (dict | bool, optional): Options of the two linear layers,
+            :class:`Disentanglement`, or True; None (or False) leaves them out, both branches then
+            take the mixed encoding (the baseline of Table 4). Defaults to True.
+        distill (dict | bool, optional): Options of :class:`PatchDistillationLoss`, or True; None
+            (or False) turns it off, and the teacher is not even loaded. Defaults to True.
         teacher (dict, optional): ``dict(checkpoint=..., backbone=...)``, the checkpoint of an MAE
             pre-training and its encoder's config; ``backbone`` defaults to the student's. Must
             be given with ``distill``.
@@ -114,10 +119,12 @@ class IMAE(MAE):
         self.distill = _build(distill, type='mixae.PatchDistillationLoss')
         # Past nn.Module's registration: see the class docstring.
         object.__setattr__(self, 'teacher', None)
+        self.teacher_provenance = None
         if self.distill is not None:
-            encoder, digest = build_teacher(teacher, self.backbone, backbone)
+            encoder, self.teacher_provenance = build_teacher(teacher, self.backbone, backbone)
             object.__setattr__(self, 'teacher', encoder)
-            self.register_buffer('teacher_sha256', digest)
+            digest = bytes.fromhex(self.teacher_provenance['sha256'])
+            self.register_buffer('teacher_sha256', torch.tensor(list(digest), dtype=torch.uint8))
             self.register_load_state_dict_pre_hook(_check_teacher)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'IMAE':
@@ -253,11 +260,13 @@ def mix_pairs(inputs: Tensor, weights_B: Tensor) -> Mixture:
 
 def build_teacher(
     teacher: dict | None, student: nn.Module, student_config: dict
-) -> tuple[nn.Module, Tensor]:
+) -> tuple[nn.Module, dict]:
     """A frozen MAE encoder from its checkpoint; see :class:`IMAE` for ``teacher`` and the errors.
 
     Returns:
-        tuple: The encoder, and the SHA-256 of its checkpoint (32 bytes, uint8).
+        tuple: The encoder, and a record's ``teacher`` block: its checkpoint's name and SHA-256,
+        and what its pre-training cost, which is part of the student's cost (None where the
+        checkpoint does not tell).
     """
     from mixae.engine.pretrained import encoder_state, load_encoder, read_checkpoint
     from mixae.leaderboard.record import file_sha256
@@ -271,14 +280,17 @@ def build_teacher(
         raise ValueError(
             'i-MAE distils from a pre-trained MAE, and no teacher checkpoint is given: set '
             'model.teacher.checkpoint to the checkpoint of an MAE pre-training, or '
-            'model.distill=False to train without distillation. A random teacher is never used.'
+            'model.distill=None to train without distillation. A random teacher is never used.'
         )
     state = encoder_state(read_checkpoint(checkpoint), checkpoint)
     _check_same_tokens(state, student, checkpoint)
     with torch.random.fork_rng(devices=[]):  # the student's own draws do not depend on a teacher
         encoder = MODELS.build({**config, 'init_cfg': None, 'frozen': True})
-    load_encoder(encoder, checkpoint, allow=())
-    return encoder, torch.tensor(list(bytes.fromhex(file_sha256(checkpoint))), dtype=torch.uint8)
+    told = load_encoder(encoder, checkpoint, allow=()).get('mixae', {})
+    cost = {key: told.get(key) for key in TEACHER_COST}
+    provenance = dict(checkpoint=Path(checkpoint).name, sha256=file_sha256(checkpoint), **cost)
+    provenance['labels_in_pretraining'] = bool(told.get('labels_in_pretraining'))
+    return encoder, provenance
 
 
 def _check_same_tokens(state: dict[str, Tensor], student: nn.Module, checkpoint: str) -> None:
