@@ -1,9 +1,10 @@
-"""Make digit scenes ahead of their first use, or check those that are there."""
+"""Make digit scenes ahead of their first use, or check those that are there, and look at them."""
 
 import argparse
 import sys
 
 from mixae.datasets.digit_scenes import DigitScenesError, prepare
+from mixae.datasets.digit_scenes.preview import save_contact_sheet
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,12 +16,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--num-train', type=int)
     parser.add_argument('--num-test', type=int)
     parser.add_argument('--digits', type=int, nargs=2, metavar=('LEAST', 'LARGEST'))
+    parser.add_argument('--picture', metavar='FILE', help='write examples with their labels here')
+    parser.add_argument('--split', choices=('train', 'test'), default='train', help='of --picture')
     args = vars(parser.parse_args(argv))
     data_root, part = args.pop('data_root'), args.pop('part')
+    picture, split = args.pop('picture'), args.pop('split')
     changes = {name: value for name, value in args.items() if value is not None}
+    if picture and (changes or part != 'all'):
+        parser.error('--picture shows both parts with their default options')
     try:
         for name in ('classification', 'scenes') if part == 'all' else (part,):
             print(f'{prepare(name, data_root, **changes)} is in order.')
+        if picture:
+            save_contact_sheet(picture, split=split, data_root=data_root)
+            print(f'{picture} shows examples.')
     except (DigitScenesError, ValueError) as e:
         print(e, file=sys.stderr)
         return 1
