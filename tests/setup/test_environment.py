@@ -1,7 +1,7 @@
 """The set-up end to end, with real virtual environments and a real pip, on packages made here.
 
-No network and no large package: a small checkout asks for small packages of the same names. mmcv is,
-as in reality, a source package that is built against the installed torch, and remembers which.
+No network and no large package: a small checkout asks for small packages of the same names. mmcv
+is, as in reality, a source package that is built against the installed torch, and remembers which.
 """
 
 import io
