@@ -28,18 +28,22 @@ class SeededDataset:
 
     Args:
         dataset (dict | BaseDataset): The data set.
+        subset (int, optional): Use this many samples, evenly spaced over the data set (which
+            folders order by class, so each class keeps its share). Defaults to None: all.
         seed (int): Mixed into every sample's seed. Defaults to 0.
         on_unreadable (str): 'replace' or 'raise'. Defaults to 'replace'.
         lazy_init (bool): Leave loading the annotations to the first use. Defaults to False.
 
     Raises:
-        ValueError: An unknown ``on_unreadable``, or a data set without a sample.
+        ValueError: An unknown ``on_unreadable``, a data set without a sample, or a ``subset``
+            larger than it.
         OSError: An unreadable image under 'raise', or more than 10 in a row.
     """
 
     def __init__(
         self,
         dataset: dict | BaseDataset,
+        subset: int | None = None,
         seed: int = 0,
         on_unreadable: str = 'replace',
         lazy_init: bool = False,
@@ -47,6 +51,7 @@ class SeededDataset:
         if on_unreadable not in ('replace', 'raise'):
             raise ValueError(f"on_unreadable={on_unreadable!r}: choose 'replace' or 'raise'.")
         self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.subset = subset
         self.seed = seed
         self.on_unreadable = on_unreadable
         self._warned: set[str] = set()
@@ -59,17 +64,21 @@ class SeededDataset:
 
     def full_init(self) -> None:
         self.dataset.full_init()
-        if len(self.dataset) == 0:
+        total = len(self.dataset)
+        if total == 0:
             raise ValueError(f'{type(self.dataset).__name__} found no sample: {self._where()}.')
+        if self.subset is not None and not 1 <= self.subset <= total:
+            raise ValueError(f'subset={self.subset} of a data set of {total} samples.')
+        self.indices = np.linspace(0, total - 1, self.subset or total).round().astype(int)
 
     def get_data_info(self, idx: int) -> dict:
-        return self.dataset.get_data_info(int(idx))
+        return self.dataset.get_data_info(int(self.indices[idx]))
 
     def get_cat_ids(self, idx: int) -> list[int]:
-        return self.dataset.get_cat_ids(int(idx))
+        return self.dataset.get_cat_ids(int(self.indices[idx]))
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return len(self.indices)
 
     def __getitem__(self, idx: int) -> dict:
         index = int(idx)
@@ -77,7 +86,7 @@ class SeededDataset:
         for attempt in range(MAX_REPLACEMENTS + 1):
             candidate = (index + attempt) % len(self)
             try:
-                return self.dataset[candidate]
+                return self.dataset[int(self.indices[candidate])]
             except Exception as error:
                 path = self._unreadable(candidate)
                 if path is None:
@@ -105,7 +114,7 @@ class SeededDataset:
 
     def _unreadable(self, index: int) -> str | None:
         """The path of the sample's image if that file is what cannot be read."""
-        path = self.dataset.get_data_info(index).get('img_path')
+        path = self.get_data_info(index).get('img_path')
         if path is None:
             return None
         try:

@@ -1,0 +1,5 @@
+from .features import extract_features, pool_tokens
+from .loops import FeatureProbeLoop
+from .probes import LinearProbe, WeightedKNN
+
+__all__ = ['FeatureProbeLoop', 'LinearProbe', 'WeightedKNN', 'extract_features', 'pool_tokens']

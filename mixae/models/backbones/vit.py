@@ -11,6 +11,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mixae.engine.pretrained import load_encoder
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.registry import MODELS
 
@@ -43,6 +44,9 @@ class MaskedViT(MAEViT):
             False.
         with_cp (bool): Recompute each layer's activations in the backward pass. Defaults to
             False.
+        pretrained (str, optional): A pre-training checkpoint as it was saved; its encoder is
+            loaded, and the load checked (:func:`mixae.engine.pretrained.load_encoder`), after
+            the weights are initialised. Defaults to None.
         **kwargs: Of ``MAEViT``: img_size, patch_size, out_indices, drop_path_rate, final_norm,
             out_type ('raw', 'cls_token', 'featmap', 'avg_featmap'), layer_cfgs, init_cfg, ...
     """
@@ -55,6 +59,7 @@ class MaskedViT(MAEViT):
         train_pos_embed: bool = False,
         frozen: bool = False,
         with_cp: bool = False,
+        pretrained: str | None = None,
         **kwargs,
     ) -> None:
         arch = ARCHS.get(arch, arch) if isinstance(arch, str) else arch
@@ -63,10 +68,16 @@ class MaskedViT(MAEViT):
         super().__init__(arch=arch, mask_ratio=mask_ratio, **kwargs)
         self.pos_embed.requires_grad = train_pos_embed
         self.with_cp = with_cp
+        self.pretrained = pretrained
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)
             self.eval()
+
+    def init_weights(self) -> None:
+        super().init_weights()
+        if self.pretrained is not None:
+            load_encoder(self, self.pretrained)
 
     def train(self, mode: bool = True) -> 'MaskedViT':
         return super().train(mode and not self.frozen)

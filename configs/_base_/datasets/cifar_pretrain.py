@@ -1,0 +1,19 @@
+# CIFAR-10 as a folder of images, one subfolder a class, for pre-training at 32x32.
+# tools/datasets/prepare_cifar.py writes such a folder.
+_base_ = ['imagenet_pretrain.py']
+
+train_dataloader = dict(
+    batch_size=256,
+    num_workers=2,
+    dataset=dict(
+        dataset=dict(
+            _delete_=True,
+            type='CustomDataset',
+            data_root='data/cifar10',
+            data_prefix='train',
+            with_label=True,
+            pipeline={{_base_.train_pipeline}},
+        ),
+    ),
+)
+data_about = dict(name='cifar10', description=None)

@@ -1,0 +1,27 @@
+# Digit scenes at 128x128 for semantic segmentation: ten digits and ten backgrounds. No flips: they
+# make other digits.
+num_classes = 20
+train_pipeline = [
+    dict(type='mmseg.LoadImageFromFile'),
+    dict(type='mmseg.LoadAnnotations'),
+    dict(type='mmseg.PackSegInputs'),
+]
+test_pipeline = train_pipeline
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    dataset=dict(type='mixae.DigitScenesSeg', split='train', pipeline=train_pipeline),
+)
+val_dataloader = dict(
+    batch_size=1,
+    num_workers=2,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='mixae.DigitScenesSeg', split='test', test_mode=True, pipeline=test_pipeline),
+)
+test_dataloader = val_dataloader
+val_evaluator = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])
+test_evaluator = val_evaluator
+data_about = dict(name='digit_scenes', description='digit scenes, up to 5 digits, 128x128')

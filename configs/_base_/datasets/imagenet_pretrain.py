@@ -1,0 +1,28 @@
+# ImageNet-1K for pre-training: MAE's augmentation, 4096 images a step on 8 GPUs.
+data_root = 'data/imagenet'
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='RandomResizedCrop',
+        scale=None,
+        crop_ratio_range=(0.2, 1.0),
+        backend='pillow',
+        interpolation='bicubic',
+    ),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
+train_dataloader = dict(
+    batch_size=512,
+    num_workers=8,
+    persistent_workers=True,
+    pin_memory=True,
+    drop_last=True,
+    sampler=dict(type='mixae.EpochSampler', shuffle=True),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='mixae.SeededDataset',
+        dataset=dict(type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
+    ),
+)
+data_about = dict(name='imagenet', description='ImageNet-1K, ILSVRC 2012')

@@ -1,0 +1,27 @@
+# ImageNet-1K, both splits with the centre crop, for protocols that read features.
+import copy
+
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'
+    ),
+    dict(type='CenterCrop', crop_size=None),
+    dict(type='PackInputs'),
+]
+test_dataloader = dict(
+    batch_size=128,
+    num_workers=8,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='default_collate'),
+    dataset=dict(
+        type='mixae.SeededDataset',
+        on_unreadable='raise',
+        dataset=dict(
+            type='ImageNet', data_root='data/imagenet', split='val', pipeline=test_pipeline
+        ),
+    ),
+)
+train_features = copy.deepcopy(test_dataloader)
+train_features['dataset']['dataset']['split'] = 'train'
+data_about = dict(name='imagenet', description='ImageNet-1K, ILSVRC 2012', split='val')

@@ -1,0 +1,26 @@
+# MixedAE (Chen et al. 2023): MAE with complementary masks in a group and homologous attention.
+_base_ = ['mae.py']
+
+model = dict(
+    type='mixae.MixedAE',
+    backbone=dict(mask_ratio=None),  # 1 - mix_ratio of each image is masked
+    mix_ratio=0.25,
+    attention=dict(mode='topk', topk=None),  # K: the tokens of one image
+    segment_embed=True,
+    contrast=dict(
+        type='mixae.HomologousContrastiveLoss',
+        in_dim=None,
+        proj_dim=128,
+        temperature=0.25,
+        weight=0.1,
+    ),
+)
+method = 'mixedae'
+# What records and tables show of this model: name and place below `model`.
+variant = dict(
+    mode='attention.mode',
+    mix_ratio='mix_ratio',
+    topk='attention.topk',
+    contrast='contrast.weight',
+    segment_embed='segment_embed',
+)

@@ -1,0 +1,28 @@
+# What every run shares. None stands for a number that follows from the rest of the config; it is
+# resolved when the Runner is built, after every --cfg-options.
+default_scope = 'mmpretrain'
+custom_imports = dict(imports=['mixae'])
+runner_type = 'mixae.MixaeRunner'
+
+default_hooks = dict(
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', interval=None, max_keep_ckpts=2),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    seed_iteration=dict(type='mixae.SeedIterationHook'),
+    finite=dict(type='mixae.FiniteHook'),
+    provenance=dict(type='mixae.ProvenanceHook'),
+    record=dict(type='mixae.RunRecordHook'),
+)
+env_cfg = dict(
+    cudnn_benchmark=False,
+    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    dist_cfg=dict(backend='nccl'),
+)
+vis_backends = [dict(type='LocalVisBackend')]
+visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
+randomness = dict(seed=0)
+log_level = 'INFO'
+load_from = None
+resume = False

@@ -1,0 +1,3 @@
+_base_ = ['runtime.py']
+
+default_hooks = dict(topk_accuracy=dict(type='mixae.TopKAccuracyHook', interval=50))

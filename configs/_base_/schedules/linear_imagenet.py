@@ -1,0 +1,20 @@
+# Linear probing as MAE (He et al. 2022, Table 10): LARS, batch 16,384, crops and flips only.
+base_lr = 0.1  # per 256 images of the effective batch
+warmup_epochs = 10
+optim_wrapper = dict(
+    type='mixae.AmpOptimWrapper',
+    optimizer=dict(type='LARS', lr=None, weight_decay=0.0, momentum=0.9),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-4, begin=0, end=None, convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR', T_max=None, begin=None, end=None, convert_to_iter_based=True
+    ),
+]
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval=None)
+val_cfg = dict()
+test_cfg = dict()
+val_evaluator = dict(type='Accuracy', topk=(1, 5))
+test_evaluator = val_evaluator
+task = 'linear'
+protocol = dict(name='linear-mae-90e', version='1')

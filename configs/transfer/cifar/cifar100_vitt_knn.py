@@ -1,0 +1,10 @@
+_base_ = [
+    '../../_base_/models/vit_probe.py',
+    '../../_base_/datasets/cifar_probe.py',
+    '../../_base_/schedules/knn.py',
+    '../../_base_/runtime.py',
+]
+model = dict(backbone=dict(arch='ti', img_size=32, patch_size=4))
+test_dataloader = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
+train_features = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
+data_about = dict(name='cifar100')

@@ -1,0 +1,156 @@
+"""What a checkpoint's training was and cost, carried inside the checkpoint."""
+
+import resource
+import time
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
+
+from mixae.leaderboard.record import collect_environment, config_sha256, portable
+from mixae.registry import HOOKS
+
+KEY = 'mixae'
+
+# torch knows the cost of its attention kernels for GPUs, not of the one for CPUs.
+CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: (
+        lambda q, k, v, *args, **kwargs: sdpa_flop_count(q, k, v)
+    ),
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: (
+        lambda grad, q, k, v, *args, **kwargs: sdpa_backward_flop_count(grad, q, k, v)
+    ),
+}
+
+
+@HOOKS.register_module()
+class ProvenanceHook(Hook):
+    """Counts what training costs and stores it, with what was trained, in every checkpoint.
+
+    An evaluation reads ``checkpoint['mixae']`` and so needs no file but the checkpoint to say what
+    it evaluates. Time, images and FLOPs add up over resumes. FLOPs are counted by torch at the
+    first step (forward and backward, every process alike) and scaled by the images seen.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.images_seen = 0
+        self.flops_per_image: float | None = None
+        self._counter: FlopCounterMode | None = None
+
+    def before_train(self, runner: Runner) -> None:
+        self._clock = time.perf_counter()
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        if self.flops_per_image is None:
+            self._counter = FlopCounterMode(display=False, custom_mapping=CPU_ATTENTION)
+            self._counter.__enter__()
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
+        images = len(data_batch['inputs'])
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self.flops_per_image = self._counter.get_total_flops() / images
+            self._counter = None
+        self.images_seen += images * runner.world_size
+        now = time.perf_counter()
+        self.seconds += now - self._clock
+        self._clock = now
+
+    def before_val(self, runner: Runner) -> None:
+        self._val_started = time.perf_counter()
+
+    def after_val(self, runner: Runner) -> None:
+        # Training waits while the model is validated; that is not the cost of training.
+        if hasattr(self, '_clock'):
+            self._clock += time.perf_counter() - self._val_started
+
+    @property
+    def flops(self) -> float | None:
+        return None if self.flops_per_image is None else self.flops_per_image * self.images_seen
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        checkpoint[KEY] = {**checkpoint.get(KEY, {}), **self.describe(runner)}
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        before = checkpoint.get(KEY)
+        if before and runner._resume:
+            self.seconds = before['seconds']
+            self.images_seen = before['images_seen']
+            self.flops_per_image = before['flops_per_image']
+
+    def describe(self, runner: Runner) -> dict:
+        """The training so far, in the words of a record's ``pretraining`` block."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        environment = collect_environment()
+        sampler = getattr(runner.train_dataloader, 'sampler', None)
+        return portable(
+            dict(
+                method=runner.cfg.get('method'),
+                variant=describe_variant(runner.cfg),
+                backbone=describe_backbone(runner.cfg.model.get('backbone', {})),
+                config=runner.cfg.filename,
+                config_sha256=config_sha256(runner.cfg),
+                dataset=runner.cfg.get('data_about', {}).get('name'),
+                epochs=runner.epoch + 1,
+                images_seen=self.images_seen,
+                seconds=self.seconds,
+                flops_per_image=self.flops_per_image,
+                flops=self.flops,
+                device=environment['device']['name'],
+                device_count=runner.world_size,
+                labels_in_pretraining=bool(getattr(sampler, 'labels_in_pretraining', False)),
+                teacher=getattr(model, 'teacher_provenance', None),
+                seed=runner.seed,
+                commit=environment['commit']['hash'],
+            ),
+            roots=[runner.work_dir],
+        )
+
+
+def describe_variant(cfg: Config) -> dict:
+    """What sets a pre-training run apart within its method: the config's ``variant``.
+
+    Each entry names a key of ``model`` by its path, so that an override shows in the tables.
+    """
+    values = {}
+    for name, path in (cfg.get('variant') or {}).items():
+        value = cfg.model
+        for key in path.split('.'):
+            value = None if value is None else value.get(key)
+        values[name] = value
+    return values
+
+
+def describe_backbone(backbone: dict) -> dict:
+    """``arch``, ``patch_size`` and ``img_size`` of a :class:`MaskedViT` config."""
+    from mixae.models.backbones.vit import ARCHS  # models import the engine's loader
+
+    arch = backbone.get('arch', 'b')
+    if isinstance(arch, str):
+        arch = 'ViT-' + {'deit-tiny': 'Ti', 'deit-small': 'S'}.get(
+            ARCHS.get(arch, arch), arch[:1].upper()
+        )
+    else:
+        arch = 'ViT-{embed_dims}x{num_layers}'.format(**arch)
+    return dict(
+        arch=arch,
+        patch_size=backbone.get('patch_size', 16),
+        img_size=backbone.get('img_size', 224),
+    )
+
+
+def peak_memory_bytes() -> int:
+    """The most memory held so far: on the GPU where there is one, else by this process."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,158 @@
+"""Writes a run record after every evaluation."""
+
+import json
+from pathlib import Path
+
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mixae.engine.hooks.provenance import (
+    KEY,
+    ProvenanceHook,
+    describe_backbone,
+    peak_memory_bytes,
+)
+from mixae.engine.pretrained import read_checkpoint
+from mixae.leaderboard.record import (
+    describe_config,
+    file_sha256,
+    metric,
+    new_record,
+    write_record,
+)
+from mixae.registry import HOOKS
+
+PRETRAINING_FIELDS = (
+    'config',
+    'config_sha256',
+    'dataset',
+    'epochs',
+    'images_seen',
+    'seconds',
+    'device',
+    'device_count',
+    'flops',
+    'labels_in_pretraining',
+    'teacher',
+    'seed',
+    'commit',
+)
+
+
+@HOOKS.register_module()
+class RunRecordHook(Hook):
+    """One JSON record for the validation after the last epoch, and for every test.
+
+    The config says what cannot be read off the run: ``task``, ``protocol`` (name and version),
+    ``data_about`` (name, description, split) and ``budget``. A description that is None is read
+    from ``dataset.json`` in the data root, which our tools/datasets write. What was pre-trained,
+    and at what cost, comes out of the checkpoint.
+
+    Args:
+        folder (str): Where, below the work directory. Defaults to 'records'.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, folder: str = 'records') -> None:
+        self.folder = folder
+
+    def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        # The last one only: no number is chosen by looking at the test set.
+        if runner._train_loop is None or runner.iter >= runner.max_iters:
+            self._write(runner, metrics)
+
+    def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
+        self._write(runner, metrics)
+
+    @master_only
+    def _write(self, runner: Runner, metrics: dict | None) -> None:
+        if not metrics or 'task' not in runner.cfg:
+            return
+        about = runner.cfg.data_about
+        pretrained = runner.cfg.get('pretrained')
+        source = None if pretrained in (None, 'scratch') else Path(pretrained)
+        told = read_checkpoint(source).get(KEY, {}) if source else {}
+        trained = next((h for h in runner.hooks if isinstance(h, ProvenanceHook)), None)
+        task = runner.cfg.task
+        if source is None and task == 'finetune':
+            task = 'scratch'
+        method = told.get('method') or (
+            'unknown' if source else ('scratch' if task == 'scratch' else 'random')
+        )
+        record = new_record(
+            roots=[runner.work_dir],
+            task=task,
+            protocol=runner.cfg.protocol.to_dict(),
+            method=method,
+            variant=told.get('variant', {}),
+            backbone=describe_backbone(runner.cfg.model.backbone),
+            dataset=dict(
+                name=about.name,
+                description=about.get('description') or _description(runner),
+                split=about.get('split', 'test'),
+                n_train=_size(runner, 'train'),
+                n_test=_size(runner, 'test'),
+            ),
+            metrics={k: metric(v, *_unit(k)) for k, v in metrics.items() if _is_number(v)},
+            seed=runner.seed,
+            pretraining=_pretraining(source, told) if source else None,
+            config=describe_config(runner.cfg),
+            cost=dict(
+                seconds=trained.seconds if trained else None,
+                images_seen=trained.images_seen if trained else None,
+                flops=trained.flops if trained else None,
+                peak_memory_bytes=peak_memory_bytes(),
+            ),
+            budget=runner.cfg.get('budget'),
+            **({'curves': told['curves']} if told.get('curves') else {}),
+        )
+        path = write_record(record, Path(runner.work_dir) / self.folder)
+        runner.logger.info(f'Run record: {path}')
+
+
+def _pretraining(checkpoint: Path, told: dict) -> dict:
+    """A record's ``pretraining`` block; what a checkpoint of others does not tell stays null."""
+    unknown = dict.fromkeys(PRETRAINING_FIELDS)
+    unknown |= dict(dataset='unknown', labels_in_pretraining=False)
+    known = {k: told[k] for k in PRETRAINING_FIELDS if told.get(k) is not None}
+    return unknown | known | dict(checkpoint=checkpoint.name, sha256=file_sha256(checkpoint))
+
+
+def _is_number(value) -> bool:
+    return isinstance(value, int | float) or getattr(value, 'ndim', None) == 0
+
+
+def _unit(name: str) -> tuple[str, bool]:
+    """Unit of a metric and whether more is better, by its name."""
+    leaf = name.split('/')[-1].lower()
+    if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc') or leaf.startswith(('map', 'bbox_map')):
+        return ('fraction' if 'map' in leaf else '%'), True
+    return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds'))
+
+
+def _size(runner: Runner, split: str) -> int | None:
+    """Images of the training or test split, or None where the run has not loaded it."""
+    dataset = _dataset(runner, split)
+    return None if dataset is None else len(dataset)
+
+
+def _description(runner: Runner) -> str | None:
+    """What the tool that prepared the data wrote about it."""
+    dataset = _dataset(runner, 'test')
+    root = getattr(getattr(dataset, 'dataset', dataset), 'data_root', None)
+    about = Path(root or '.') / 'dataset.json'
+    return json.loads(about.read_text())['description'] if root and about.is_file() else None
+
+
+def _dataset(runner: Runner, split: str):
+    if split == 'train':
+        loader = getattr(runner._train_loop, 'dataloader', None) or getattr(
+            runner._test_loop, 'train_dataloader', None
+        )
+    else:
+        loader = getattr(runner._test_loop, 'dataloader', None) or getattr(
+            runner._val_loop, 'dataloader', None
+        )
+    return getattr(loader, 'dataset', None)

@@ -1,0 +1,135 @@
+"""What tools/train.py and tools/test.py do, callable from Python."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+
+import mixae  # noqa: F401 (registers the components)
+from mixae.engine.pretrained import CheckpointError
+from mixae.engine.resolve import ConfigError
+
+# Messages for a person; anything else is a defect and keeps its traceback.
+EXPECTED_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, FloatingPointError)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments OpenMMLab's users know."""
+    parser.add_argument('--work-dir', help='folder of logs, checkpoints and records')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config: key=value, nested keys with dots, lists as '
+        'key="[a,b]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='job launcher',
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """The config file with the common arguments merged in.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not Path(args.config).is_file():
+        raise FileNotFoundError(f'There is no config file {args.config}.')
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    return cfg
+
+
+def train(
+    cfg: Config,
+    *,
+    resume: str | bool = False,
+    amp: bool = False,
+    pretrained: str | None = None,
+    overwrite: bool = False,
+    no_validate: bool = False,
+):
+    """Train a config.
+
+    Args:
+        cfg (Config): See :func:`load_config`.
+        resume (str | bool): True continues from the newest readable checkpoint of the work
+            directory, a path from that checkpoint.
+        amp (bool): Autocast to bfloat16.
+        pretrained (str, optional): Of transfer configs: the pre-training checkpoint as it was
+            saved, or 'scratch'.
+        overwrite (bool): Set the checkpoints of an earlier run in the work directory aside.
+        no_validate (bool): Do not validate while training.
+
+    Returns:
+        MixaeRunner: The runner, after training.
+    """
+    if pretrained is not None:
+        cfg.pretrained = pretrained
+    if resume:
+        cfg.resume = True
+        cfg.load_from = None if resume in (True, 'auto') else resume
+    if amp and cfg.optim_wrapper.type == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'mixae.AmpOptimWrapper'
+    if no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.overwrite = overwrite
+    runner = build_runner(cfg)
+    runner.train()
+    return runner
+
+
+def test(cfg: Config, checkpoint: str) -> dict:
+    """Evaluate a checkpoint.
+
+    Args:
+        cfg (Config): See :func:`load_config`. With a ``pretrained`` entry and no training (kNN,
+            linear probe on fixed features) ``checkpoint`` is a *pre-training* checkpoint, or
+            'scratch' for a random encoder; otherwise a checkpoint that this config trained.
+        checkpoint (str): The checkpoint.
+
+    Returns:
+        dict: The metrics.
+    """
+    if 'pretrained' in cfg and not cfg.get('train_cfg'):
+        cfg.pretrained = checkpoint
+    else:
+        cfg.load_from = checkpoint
+        cfg.pop('pretrained', None)
+    cfg.train_cfg = cfg.train_dataloader = cfg.optim_wrapper = cfg.param_scheduler = None
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    return build_runner(cfg).test()
+
+
+def build_runner(cfg: Config):
+    """The runner that the config's ``runner_type`` names; ours by default."""
+    cfg.setdefault('runner_type', 'mixae.MixaeRunner')
+    return RUNNERS.build(cfg)
+
+
+def run_tool(main) -> None:
+    """Run a tool's ``main``; expected errors end in one line and exit status 1."""
+    try:
+        main()
+    except EXPECTED_ERRORS as error:
+        if os.environ.get('RANK', '0') == '0':
+            print(f'error: {error}', file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
+        sys.exit(130)

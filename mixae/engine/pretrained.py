@@ -1,0 +1,175 @@
+"""Reading checkpoints safely, and loading encoders with the load checked."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer, print_log
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+# What an mmengine checkpoint holds beside tensors: the message hub's history of scalars.
+SAFE_GLOBALS = [
+    HistoryBuffer,
+    np.ndarray,
+    np.dtype,
+    np._core.multiarray._reconstruct,
+    np._core.multiarray.scalar,
+    type(np.dtype(np.float64)),
+    type(np.dtype(np.float32)),
+    type(np.dtype(np.int64)),
+    type(np.dtype(np.int32)),
+    type(np.dtype(np.bool_)),
+    type(np.dtype('U1')),
+]
+
+# Keys that a protocol may lack or bring: the final norm is dropped or fresh with average pooling.
+FINAL_NORM = ('ln1.weight', 'ln1.bias', 'ln2.weight', 'ln2.bias')
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is not what the run needs."""
+
+
+def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
+    """Read a checkpoint without ever running code it brings.
+
+    mmengine's loader retries with full unpickling when the safe load fails; a hostile file then
+    runs code. This one refuses.
+
+    Args:
+        path: A local ``.pth`` or ``.safetensors`` file.
+        map_location: Where its tensors go.
+
+    Returns:
+        dict: The checkpoint; with ``state_dict`` also where the file holds bare weights.
+
+    Raises:
+        CheckpointError: No such file, an unreadable or truncated one, one that holds anything but
+            tensors and plain data, or no weights at all.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f'There is no checkpoint at {path}.')
+    if path.suffix == '.safetensors':
+        from safetensors.torch import load_file
+
+        return dict(state_dict=load_file(path, device=str(map_location)))
+    try:
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
+            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f'{path} cannot be read as a checkpoint. It is truncated, not a checkpoint, or holds '
+            f'more than tensors and plain data, which is never unpickled here. ({reason})'
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights.')
+    if 'state_dict' not in checkpoint:
+        if not checkpoint or not all(isinstance(v, Tensor) for v in checkpoint.values()):
+            keys = ', '.join(list(map(str, checkpoint))[:5]) or 'nothing'
+            raise CheckpointError(f'{path} has no state_dict; it holds {keys}.')
+        checkpoint = dict(state_dict=checkpoint)
+    return checkpoint
+
+
+def encoder_state(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[str, Tensor]:
+    """The encoder's weights in a checkpoint *as it was saved*: its ``backbone.`` keys, bare.
+
+    Raises:
+        CheckpointError: If there is no ``backbone.`` key.
+    """
+    state = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}
+    encoder = {
+        k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')
+    }
+    if not encoder:
+        raise CheckpointError(
+            f'{path} has no encoder: none of its {len(state)} keys starts with "backbone." '
+            f'(the first: {", ".join(list(state)[:3])}).'
+        )
+    return encoder
+
+
+def load_encoder(
+    module: nn.Module,
+    checkpoint: str | Path,
+    *,
+    allow: tuple[str, ...] = FINAL_NORM,
+) -> dict:
+    """Load the encoder of a pre-training checkpoint, and check the load.
+
+    A missing, unexpected or misshapen key stops the run with its name. Exceptions: the names in
+    ``allow``, and a ``pos_embed`` of another grid, which is resampled as timm does it and logged.
+
+    Args:
+        module (nn.Module): A :class:`MaskedViT`.
+        checkpoint (str | Path): The checkpoint as pre-training saved it.
+        allow (tuple[str, ...]): Keys that may be missing or unexpected. Defaults to the final
+            norm, which average pooling drops or replaces by a fresh one.
+
+    Returns:
+        dict: The checkpoint's other entries (``meta``, ``mixae``: its provenance).
+
+    Raises:
+        CheckpointError: As above, or as :func:`read_checkpoint` and :func:`encoder_state` do.
+    """
+    content = read_checkpoint(checkpoint)
+    state = encoder_state(content, checkpoint)
+    expected = module.state_dict()
+    if 'pos_embed' in state and 'pos_embed' in expected:
+        state['pos_embed'] = _fit_pos_embed(state['pos_embed'], module, checkpoint)
+    missing = sorted(set(expected) - set(state) - set(allow))
+    unexpected = sorted(set(state) - set(expected) - set(allow))
+    misshapen = sorted(
+        f'{k}: {tuple(state[k].shape)} in the checkpoint, {tuple(expected[k].shape)} in the model'
+        for k in set(state) & set(expected)
+        if state[k].shape != expected[k].shape
+    )
+    problems = [
+        f'{len(keys)} {what}: {", ".join(keys[:8])}{", ..." if len(keys) > 8 else ""}'
+        for what, keys in (
+            ('missing keys', missing),
+            ('unexpected keys', unexpected),
+            ('keys of another shape', misshapen),
+        )
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            f'{checkpoint} does not fit {type(module).__name__}. ' + '. '.join(problems) + '. '
+            'Choose the config of the architecture that was pre-trained.'
+        )
+    fresh = sorted(k for k in allow if k in expected and k not in state)
+    dropped = sorted(k for k in allow if k in state and k not in expected)
+    module.load_state_dict({k: v for k, v in state.items() if k in expected}, strict=False)
+    print_log(
+        f'Loaded the encoder of {checkpoint}: {len(set(state) & set(expected))} keys'
+        + (f', fresh: {", ".join(fresh)}' if fresh else '')
+        + (f', dropped: {", ".join(dropped)}' if dropped else '')
+        + '.',
+        logger='current',
+    )
+    return {k: v for k, v in content.items() if k != 'state_dict'}
+
+
+def _fit_pos_embed(pos_embed: Tensor, module: nn.Module, checkpoint: str | Path) -> Tensor:
+    """``pos_embed`` at the module's grid; unchanged where it fits already."""
+    if pos_embed.shape == module.pos_embed.shape or pos_embed.shape[2:] != module.pos_embed.shape[2:]:
+        return pos_embed  # a different width is reported with the misshapen keys
+    prefix = module.num_extra_tokens
+    side = round((pos_embed.shape[1] - prefix) ** 0.5)
+    if side * side + prefix != pos_embed.shape[1]:
+        return pos_embed
+    grid = module.patch_resolution
+    print_log(
+        f'pos_embed of {checkpoint} is resampled from {side}x{side} to {grid[0]}x{grid[1]}.',
+        logger='current',
+        level=logging.WARNING,
+    )
+    return resample_abs_pos_embed(
+        pos_embed, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix
+    )
+

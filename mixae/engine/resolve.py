@@ -1,0 +1,250 @@
+"""Derived numbers of a config, resolved when the Runner is built, after every override.
+
+In our configs ``None`` stands for 'follows from the rest'. Whatever is given explicitly is kept.
+"""
+
+import copy
+import math
+from collections.abc import Iterator
+
+from mmengine.config import Config, ConfigDict
+
+from mixae.models.backbones.vit import ARCHS, MaskedViT
+from mixae.models.layers.mixing import check_group, group_size
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run as it stands."""
+
+
+def resolve(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config, list[str]]:
+    """Fill in what follows from the rest of the config, and check what can be known at start.
+
+    Args:
+        cfg (Config): The config after ``--cfg-options``. Not changed.
+        world_size (int): Number of processes.
+        cuda (bool): Whether the run has a GPU; without one SyncBN becomes BN.
+
+    Returns:
+        tuple[Config, list[str]]: The resolved config, and a line for each thing a person should
+        know (the effective batch and learning rate among them).
+
+    Raises:
+        ConfigError: Contradictions, and what a run would only trip over later.
+    """
+    cfg = copy.deepcopy(cfg)
+    notes: list[str] = []
+    _resolve_pretrained(cfg, notes)
+    _resolve_model(cfg)
+    _resolve_workers(cfg)
+    _resolve_pipelines(cfg)
+    _resolve_schedule(cfg, notes)
+    _resolve_learning_rate(cfg, world_size, notes)
+    _check_groups(cfg)
+    if not cuda:
+        replaced = _replace_sync_bn(cfg)
+        if replaced:
+            notes.append(f'No GPU: {replaced} SyncBN layers of the config run as BN.')
+    return cfg, notes
+
+
+def vit_dims(backbone: dict) -> dict:
+    """Width and numbers of layers and patches of a :class:`MaskedViT` config."""
+    arch = backbone.get('arch', 'b')
+    if isinstance(arch, str):
+        name = ARCHS.get(arch, arch)
+        if name not in MaskedViT.arch_zoo:
+            raise ConfigError(
+                f'model.backbone.arch={arch!r} is unknown: choose one of '
+                f'{", ".join(sorted(set(ARCHS) | set(MaskedViT.arch_zoo)))}, or give a dict.'
+            )
+        arch = MaskedViT.arch_zoo[name]
+    img_size, patch_size = backbone.get('img_size', 224), backbone.get('patch_size', 16)
+    if isinstance(img_size, int) and isinstance(patch_size, int):
+        if img_size % patch_size:
+            raise ConfigError(
+                f'model.backbone: img_size={img_size} is not a multiple of patch_size={patch_size}.'
+            )
+        num_patches = (img_size // patch_size) ** 2
+    else:
+        num_patches = None
+    return dict(
+        width=arch['embed_dims'],
+        depth=arch['num_layers'],
+        num_patches=num_patches,
+        patch_size=patch_size,
+        img_size=img_size,
+    )
+
+
+def _fill(node: dict | None, **values) -> None:
+    """Set the keys of ``node`` that are there and None."""
+    for key, value in values.items():
+        if node is not None and key in node and node[key] is None:
+            node[key] = value
+
+
+def _resolve_pretrained(cfg: Config, notes: list[str]) -> None:
+    """``pretrained`` of a transfer config: a checkpoint, or 'scratch' said in so many words."""
+    if 'pretrained' not in cfg:
+        return
+    if not cfg.pretrained:
+        raise ConfigError(
+            'This config starts from a pre-training checkpoint and none was given: add '
+            '--pretrained CHECKPOINT, or --pretrained scratch for random weights.'
+        )
+    if cfg.pretrained == 'scratch':
+        cfg.model.backbone.pretrained = None
+        notes.append('The encoder starts from random weights (--pretrained scratch).')
+    else:
+        cfg.model.backbone.pretrained = cfg.pretrained
+
+
+def _resolve_model(cfg: Config) -> None:
+    model = cfg.get('model', {})
+    backbone = model.get('backbone', {})
+    if backbone.get('type') not in ('mixae.MaskedViT', 'MaskedViT'):
+        return
+    dims = vit_dims(backbone)
+    neck, head = model.get('neck'), model.get('head')
+    if isinstance(neck, dict):
+        _fill(
+            neck,
+            num_patches=dims['num_patches'],
+            patch_size=dims['patch_size'],
+            embed_dim=dims['width'],
+            input_features=dims['width'],
+        )
+    if isinstance(head, dict):
+        _fill(
+            head,
+            patch_size=dims['patch_size'],
+            in_channels=dims['width'],
+            num_classes=cfg.get('num_classes'),
+        )
+    _fill(model.get('contrast'), in_dim=dims['width'])
+    _fill(model.get('disentangle'), in_dim=dims['width'])
+    _fill(model.get('data_preprocessor'), num_classes=cfg.get('num_classes'))
+    for augment in (model.get('train_cfg') or {}).get('augments') or []:
+        _fill(augment, num_classes=cfg.get('num_classes'))
+
+
+def _dataloaders(cfg: Config) -> Iterator[ConfigDict]:
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_features'):
+        if cfg.get(name):
+            yield cfg[name]
+
+
+def _resolve_pipelines(cfg: Config) -> None:
+    """Crops whose ``scale`` or ``crop_size`` is None take the encoder's input size."""
+    backbone = cfg.get('model', {}).get('backbone', {})
+    if backbone.get('type') not in ('mixae.MaskedViT', 'MaskedViT'):
+        return
+    size = backbone.get('img_size', 224)
+    for dataloader in _dataloaders(cfg):
+        for node in _walk(dataloader):
+            if str(node.get('type', '')).endswith(('Crop', 'Resize')):
+                _fill(node, scale=size, crop_size=size)
+
+
+def _resolve_workers(cfg: Config) -> None:
+    """torch refuses persistent workers where there are none (``num_workers=0``)."""
+    for dataloader in _dataloaders(cfg):
+        if dataloader.get('num_workers', 0) == 0:
+            dataloader.persistent_workers = False
+
+
+def _walk(node) -> Iterator[dict]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _walk(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from _walk(value)
+
+
+def _resolve_schedule(cfg: Config, notes: list[str]) -> None:
+    """Warm-up ends at ``warmup_epochs``; what follows lasts to the end of training."""
+    train_cfg = cfg.get('train_cfg') or {}
+    max_epochs = train_cfg.get('max_epochs')
+    if max_epochs is None or 'warmup_epochs' not in cfg:
+        return
+    warmup = cfg.warmup_epochs
+    if warmup >= max_epochs:
+        warmup = max_epochs // 10
+        notes.append(
+            f'warmup_epochs={cfg.warmup_epochs} does not fit in {max_epochs} epochs: the warm-up '
+            f'lasts {warmup} (a tenth).'
+        )
+    schedulers = []
+    for scheduler in cfg.get('param_scheduler') or []:
+        if scheduler.type == 'LinearLR':
+            _fill(scheduler, end=warmup)
+            if scheduler.get('end') == 0:
+                continue
+        else:
+            _fill(scheduler, begin=warmup, end=max_epochs, T_max=max_epochs - warmup)
+        schedulers.append(scheduler)
+    cfg.param_scheduler = schedulers
+    if 'val_interval' in train_cfg:
+        _fill(train_cfg, val_interval=max_epochs)
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    _fill(checkpoint, interval=max(1, math.ceil(max_epochs / 40)))
+
+
+def effective_batch(cfg: Config, world_size: int) -> int:
+    """Images an optimiser step: per process x processes x accumulation."""
+    accumulation = (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1)
+    return cfg.train_dataloader.batch_size * world_size * accumulation
+
+
+def _resolve_learning_rate(cfg: Config, world_size: int, notes: list[str]) -> None:
+    """lr = base_lr x effective batch / base_lr_batch (256 in MAE), unless lr is given."""
+    if not cfg.get('train_dataloader') or not cfg.get('optim_wrapper'):
+        return
+    accumulation = cfg.optim_wrapper.get('accumulative_counts', 1)
+    batch = effective_batch(cfg, world_size)
+    optimizer = cfg.optim_wrapper.optimizer
+    line = (
+        f'Effective batch {batch} = {cfg.train_dataloader.batch_size} images a process x '
+        f'{world_size} processes x {accumulation} accumulation steps'
+    )
+    if optimizer.get('lr') is None:
+        if 'base_lr' not in cfg:
+            raise ConfigError('optim_wrapper.optimizer.lr is None and the config has no base_lr.')
+        reference = cfg.get('base_lr_batch', 256)
+        optimizer.lr = cfg.base_lr * batch / reference
+        line += f'; lr {optimizer.lr:.4g} = base_lr {cfg.base_lr:.4g} x {batch} / {reference}'
+    else:
+        line += f'; lr {optimizer.lr:.4g} as given'
+    notes.append(line + '.')
+
+
+def _check_groups(cfg: Config) -> None:
+    """MixedAE: the group must divide the patches and the batch of each process."""
+    model = cfg.get('model', {})
+    if model.get('type') not in ('mixae.MixedAE', 'MixedAE') or not cfg.get('train_dataloader'):
+        return
+    try:
+        groups = group_size(model.get('mix_ratio', 0.25))
+        dims = vit_dims(model.backbone)
+        check_group(cfg.train_dataloader.batch_size, dims['num_patches'], groups)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    if not cfg.train_dataloader.get('drop_last', False):
+        raise ConfigError(
+            f'MixedAE mixes {groups} images at a time: set train_dataloader.drop_last=True, or the '
+            'last batch of an epoch may not be a multiple of it.'
+        )
+
+
+def _replace_sync_bn(cfg: Config) -> int:
+    replaced = 0
+    for node in _walk(cfg._cfg_dict):
+        if node.get('type') == 'SyncBN':
+            node['type'] = 'BN'
+            replaced += 1
+    return replaced

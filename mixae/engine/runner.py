@@ -1,0 +1,167 @@
+"""The Runner of mixae's configs (``runner_type='mixae.MixaeRunner'``)."""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import get_dist_info, is_distributed, master_only
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from torch import nn
+
+from mixae.engine.pretrained import CheckpointError, read_checkpoint
+from mixae.engine.resolve import ConfigError, resolve
+from mixae.registry import RUNNERS
+
+
+@RUNNERS.register_module()
+class MixaeRunner(Runner):
+    """mmengine's Runner with what our users lose weeks to solved.
+
+    - Numbers that follow from others are resolved when it is built, after every override
+      (:mod:`mixae.engine.resolve`), and what can be known to fail fails then.
+    - Without CUDA, distributed runs use gloo; mmengine's launcher needs a GPU.
+    - Checkpoints are written whole or not at all, and read without running code they bring.
+    - ``resume`` with nothing to resume, and a second run over a first, stop with a message.
+    """
+
+    @classmethod
+    def from_cfg(cls, cfg: Config | ConfigDict | dict) -> 'MixaeRunner':
+        cfg = cfg if isinstance(cfg, Config) else Config(cfg)
+        if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
+            init_gloo(cfg.launcher)
+        world_size = get_dist_info()[1]
+        if world_size == 1 and cfg.get('launcher', 'none') != 'none':
+            world_size = int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1)
+        cfg, notes = resolve(cfg, world_size, cuda=torch.cuda.is_available())
+        notes += prepare_work_dir(cfg)
+        runner = super().from_cfg(cfg)
+        for note in notes:
+            runner.logger.info(note)
+        return runner
+
+    def test(self) -> dict:
+        """As mmengine's; a probe's encoder is loaded first, where its config names it."""
+        if self.cfg.get('pretrained') and self._load_from is None:
+            self._init_model_weights()
+        return super().test()
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        if self.distributed and model_wrapper_cfg is None and not torch.cuda.is_available():
+            model_wrapper_cfg = dict(
+                type='MMDistributedDataParallel',
+                device_ids=None,
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+            )
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def load_checkpoint(
+        self,
+        filename: str,
+        map_location: str = 'cpu',
+        strict: bool = True,
+        revise_keys: list = [(r'^module.', '')],  # noqa: B006 (mmengine's signature)
+    ) -> dict:
+        """As mmengine's, but safe (:func:`read_checkpoint`) and strict by default."""
+        checkpoint = read_checkpoint(filename, map_location=map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        self._has_loaded = True
+        self.logger.info(f'Load checkpoint from {filename}')
+        return checkpoint
+
+    @master_only
+    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
+        """As mmengine's, but written beside and moved into place: a kill leaves the old file."""
+        partial = f'.{filename}.{os.getpid()}.partial'
+        try:
+            super().save_checkpoint(out_dir, partial, *args, **kwargs)
+            os.replace(Path(out_dir) / partial, Path(out_dir) / filename)
+        finally:
+            (Path(out_dir) / partial).unlink(missing_ok=True)
+
+
+def init_gloo(launcher: str) -> None:
+    """Start torch.distributed on CPU from the environment that torchrun or SLURM sets.
+
+    Raises:
+        ConfigError: For a launcher that has no CPU form here (mpi).
+    """
+    if is_distributed():
+        return
+    if launcher == 'slurm':
+        # One node is what a CPU run has; several need MASTER_ADDR from the user.
+        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+        os.environ.setdefault('MASTER_PORT', '29500')
+        os.environ['RANK'] = os.environ['SLURM_PROCID']
+        os.environ['WORLD_SIZE'] = os.environ['SLURM_NTASKS']
+        os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
+    elif launcher != 'pytorch':
+        raise ConfigError(f"launcher={launcher!r} needs a GPU; on CPU use 'pytorch' or 'slurm'.")
+    torch.distributed.init_process_group('gloo')
+
+
+def checkpoints(work_dir: str | Path) -> list[Path]:
+    """The training checkpoints in a work directory, oldest first by epoch or iteration."""
+    found = [*Path(work_dir).glob('epoch_*.pth'), *Path(work_dir).glob('iter_*.pth')]
+    number = {path: path.stem.split('_')[-1] for path in found}
+    return sorted((p for p in found if number[p].isdigit()), key=lambda p: int(number[p]))
+
+
+def latest_checkpoint(work_dir: str | Path) -> Path:
+    """The newest training checkpoint of a work directory that can be read.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    for path in reversed(checkpoints(work_dir)):
+        try:
+            read_checkpoint(path)
+            return path
+        except CheckpointError:
+            continue
+    raise ConfigError(
+        f'resume: there is no checkpoint to resume in {work_dir}. Drop --resume to start a new '
+        'run, or name the work directory of the one to continue with --work-dir.'
+    )
+
+
+def prepare_work_dir(cfg: Config) -> list[str]:
+    """Find what to resume, or make sure that a new run does not write over an earlier one.
+
+    ``overwrite=True`` moves the earlier run's checkpoints into a folder beside the new ones.
+
+    Returns:
+        list[str]: What was done, for the log.
+
+    Raises:
+        ConfigError: ``resume`` with nothing to resume; checkpoints of an earlier run without
+            ``resume`` or ``overwrite``.
+    """
+    if not cfg.get('train_cfg') or not cfg.get('work_dir'):
+        return []
+    if cfg.get('resume'):
+        if not cfg.get('load_from'):
+            cfg.load_from = str(latest_checkpoint(cfg.work_dir))
+        return [f'Resuming from {cfg.load_from}.']
+    existing = checkpoints(cfg.work_dir)
+    if not existing:
+        return []
+    if not cfg.get('overwrite', False):
+        raise ConfigError(
+            f'{cfg.work_dir} holds the checkpoints of an earlier run ({existing[-1].name}). Add '
+            '--resume to continue it, --work-dir for another place, or --overwrite to replace it.'
+        )
+    if get_dist_info()[0] != 0:
+        return []
+    aside = Path(cfg.work_dir) / time.strftime('replaced_%Y%m%d_%H%M%S')
+    aside.mkdir(parents=True, exist_ok=True)
+    for path in existing:
+        path.rename(aside / path.name)
+    return [f'The checkpoints of the earlier run are now in {aside}.']

@@ -1,0 +1,64 @@
+"""Features of a frozen encoder.
+
+Shape legend: B images, L patches, D width.
+"""
+
+import numpy as np
+import torch
+from mmengine.dist import collect_results
+from mmengine.model import is_model_wrapper
+from mmengine.utils import ProgressBar
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+POOLS = ('avg', 'cls')
+
+
+def pool_tokens(tokens_BND: Tensor, pool: str) -> Tensor:
+    """One feature an image, (B, D): 'avg' of the patch tokens, or the 'cls' token.
+
+    Raises:
+        ValueError: For another ``pool``.
+    """
+    if pool == 'avg':
+        return tokens_BND[:, 1:].mean(dim=1)
+    if pool == 'cls':
+        return tokens_BND[:, 0]
+    raise ValueError(f'pool={pool!r} is unknown: choose one of {", ".join(POOLS)}.')
+
+
+@torch.no_grad()
+def extract_features(
+    model: nn.Module, dataloader: DataLoader, pool: str = 'avg', title: str = ''
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Features and labels of a data set, after the encoder's final norm.
+
+    Args:
+        model (nn.Module): A classifier of mmpretrain whose backbone is a :class:`MaskedViT` with
+            ``out_type='raw'``. Put into evaluation mode.
+        dataloader (DataLoader): In distributed runs each process takes its share.
+        pool (str): See :func:`pool_tokens`.
+        title (str): Shown before the progress bar.
+
+    Returns:
+        tuple: Features (num_images, D) float32 and labels (num_images,) int64, in the order of
+        the data set, on the main process; (None, None) on the others.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    model.eval()
+    results = []
+    bar = ProgressBar(len(dataloader), start=False)
+    print(title, end=' ', flush=True) if title else None
+    bar.start()
+    for batch in dataloader:
+        batch = model.data_preprocessor(batch, False)
+        features_BD = pool_tokens(model.backbone.features(batch['inputs'])[-1], pool)
+        for feature_D, sample in zip(features_BD.float().cpu().numpy(), batch['data_samples']):
+            results.append((feature_D, int(sample.gt_label)))
+        bar.update()
+    print()
+    results = collect_results(results, len(dataloader.dataset), device='cpu')
+    if results is None:
+        return None, None
+    features, labels = zip(*results)
+    return np.stack(features), np.array(labels)

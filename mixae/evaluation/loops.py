@@ -1,0 +1,83 @@
+"""The test loop of protocols that read frozen features."""
+
+import numpy as np
+import torch
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.runner import BaseLoop, Runner
+from mmpretrain.evaluation import Accuracy
+from torch.utils.data import DataLoader
+
+from mixae.evaluation.features import extract_features
+from mixae.registry import LOOPS, TASK_UTILS
+
+
+@LOOPS.register_module()
+class FeatureProbeLoop(BaseLoop):
+    """Extracts frozen features of both splits once and classifies them.
+
+    ``test_cfg=dict(type='mixae.FeatureProbeLoop', probe=...)`` and a data loader
+    ``train_features`` beside ``test_dataloader``, with ``tools/test.py CONFIG CHECKPOINT``.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (DataLoader | dict): Of the test split.
+        evaluator: Not used; mmengine passes it to every test loop.
+        probe (dict): A :class:`WeightedKNN` or :class:`LinearProbe`.
+        train_features (DataLoader | dict, optional): Of the training split, without
+            augmentation. Defaults to None: the config's ``train_features``.
+        pool (str): 'avg' of the patch tokens, or 'cls'. The same for every method of a table.
+            Defaults to 'avg'.
+
+    Raises:
+        ValueError: If the two splits have different classes.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: DataLoader | dict,
+        evaluator=None,
+        *,
+        probe: dict,
+        train_features: DataLoader | dict | None = None,
+        pool: str = 'avg',
+    ) -> None:
+        super().__init__(runner, dataloader)
+        loader = train_features or runner.cfg.train_features
+        if isinstance(loader, dict):
+            loader = runner.build_dataloader(loader, seed=runner.seed)
+        self.train_dataloader = loader
+        self.probe = TASK_UTILS.build(probe)
+        self.pool = pool
+        train, test = (x.dataset.metainfo['classes'] for x in (loader, self.dataloader))
+        if list(train) != list(test):
+            raise ValueError(
+                f'The training split has {len(train)} classes, the test split {len(test)}, or '
+                f'in another order: {list(train)[:5]} ..., {list(test)[:5]} ...'
+            )
+        self.num_classes = len(train)
+
+    def run(self) -> dict[str, float]:
+        """Extract, fit, classify; returns ``accuracy/top1`` and, from 5 classes, ``top5`` in %."""
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        train = extract_features(
+            self.runner.model, self.train_dataloader, self.pool, 'training features'
+        )
+        test = extract_features(self.runner.model, self.dataloader, self.pool, 'test features')
+        metrics = [self._score(*train, *test) if is_main_process() else None]
+        broadcast_object_list(metrics)
+        self.runner.call_hook('after_test_epoch', metrics=metrics[0])
+        self.runner.call_hook('after_test')
+        return metrics[0]
+
+    def _score(self, train_ND, labels_N, test_MD, labels_M) -> dict[str, float]:
+        for name, features in (('training', train_ND), ('test', test_MD)):
+            if not np.isfinite(features).all():
+                raise FloatingPointError(
+                    f'The {name} features are not finite: the checkpoint is broken.'
+                )
+        scores_MC = self.probe(train_ND, labels_N, test_MD, self.num_classes)
+        topk = (1, 5) if self.num_classes >= 5 else (1,)
+        values = Accuracy.calculate(scores_MC, torch.from_numpy(labels_M), topk=topk)
+        return {f'accuracy/top{k}': v[0].item() for k, v in zip(topk, values)}

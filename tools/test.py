@@ -1,0 +1,21 @@
+"""Evaluate a checkpoint: kNN and linear probes of a pre-trained one, or the test of a trained one."""
+
+import argparse
+
+from mixae.engine.launch import add_common_arguments, load_config, run_tool, test
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint',
+        help="checkpoint; for probes a pre-training one, or 'scratch' for a random encoder",
+    )
+    add_common_arguments(parser)
+    args = parser.parse_args()
+    test(load_config(args), args.checkpoint)
+
+
+if __name__ == '__main__':
+    run_tool(main)
