@@ -18,7 +18,6 @@ from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.necks.disentanglement import BRANCHES
 from mixae.registry import MODELS
 
-
 # What the run record of an i-MAE says about its teacher's training.
 TEACHER_COST = ('epochs', 'images_seen', 'seconds', 'device', 'device_count', 'flops')
 

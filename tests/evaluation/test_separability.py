@@ -1,0 +1,304 @@
+"""Table 4's measure against scikit-learn on the full data."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import Lasso
+from sklearn.metrics import r2_score
+from sklearn.metrics.pairwise import cosine_similarity
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mixae.datasets.pair_sampler import PairSampler
+from mixae.evaluation.separability import (
+    Moments,
+    Protocol,
+    RegressionScores,
+    fit_lasso,
+    format_table,
+    linear_separability,
+    load_imae,
+    load_mae_encoder,
+)
+from mixae.models import IMAE
+from mixae.registry import MODELS
+
+
+def data(rows=400, width=7, outputs=3, seed=0, offset=5.0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, width)) @ rng.normal(size=(width, width)) + offset
+    y = x[:, :outputs] ** 2 / 4 + x @ rng.normal(size=(width, outputs)) + rng.normal(size=outputs)
+    return x, y
+
+
+def moments_of(x, y, batch):
+    moments = Moments()
+    for start in range(0, len(x), batch):
+        moments.update(
+            torch.from_numpy(x[start : start + batch]), torch.from_numpy(y[start : start + batch])
+        )
+    return moments
+
+
+@pytest.mark.parametrize('alpha', [0.001, 0.1, 2.0])
+@pytest.mark.parametrize('batch', [1, 37, 400])
+def test_lasso_from_moments_is_scikit_learns_on_all_rows(alpha, batch):
+    x, y = data()
+    ours = fit_lasso(moments_of(x, y, batch), alpha, max_iter=100000, tol=1e-12)
+    theirs = Lasso(alpha, max_iter=100000, tol=1e-12).fit(x, y)
+    assert ours.unconverged == 0
+    np.testing.assert_allclose(ours.weight_DK.numpy(), theirs.coef_.T, atol=1e-6)
+    np.testing.assert_allclose(ours.bias_K.numpy(), theirs.intercept_, atol=1e-5)
+    if alpha == 2.0:
+        assert (theirs.coef_ == 0).any()
+        assert ((ours.weight_DK.numpy().T == 0) == (theirs.coef_ == 0)).all()
+
+
+def test_lasso_where_features_lie_in_a_hyperplane_as_after_a_layernorm():
+    x, y = data(width=8)
+    x = nn.LayerNorm(8)(torch.from_numpy(x).float()).double().detach().numpy()
+    x -= x.mean(axis=1, keepdims=True)
+    assert np.linalg.matrix_rank(x) == 7
+    ours = fit_lasso(moments_of(x, y, 64), 0.01, max_iter=200000, tol=1e-13)
+    theirs = Lasso(0.01, max_iter=200000, tol=1e-13).fit(x, y)
+    np.testing.assert_allclose(ours(torch.from_numpy(x)), theirs.predict(x), atol=1e-4)
+
+
+def test_moments_keep_their_digits_far_from_zero():
+    x, y = data(offset=1e7)
+    moments = moments_of(x, y, 32)
+    centred = x - x.mean(axis=0)
+    np.testing.assert_allclose(moments.xx_DD.numpy(), centred.T @ centred, rtol=1e-7)
+
+
+def test_an_early_stop_of_the_lasso_is_counted():
+    x, y = data()
+    assert fit_lasso(moments_of(x, y, 400), 0.001, max_iter=1).unconverged == 3
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    batch=st.integers(1, 50),
+    outputs=st.integers(1, 4),
+    constant=st.booleans(),
+    average=st.sampled_from(['uniform_average', 'variance_weighted']),
+)
+def test_scores_are_scikit_learns(seed, batch, outputs, constant, average):
+    rng = np.random.default_rng(seed)
+    target = rng.normal(size=(50, outputs)) * rng.uniform(0.1, 3, outputs) + rng.normal(
+        size=outputs
+    )
+    guess = target + rng.normal(size=target.shape)
+    if constant:
+        target[:, 0] = 1.5
+    values = dict(
+        rms=np.sqrt((target**2).mean()),
+        range=np.ptp(target),
+        std=target.std(),
+        mean=abs(target.mean()),
+    )
+    for normalizer, norm in values.items():
+        scores = RegressionScores(normalizer, average)
+        for start in range(0, 50, batch):
+            scores.update(*(torch.from_numpy(a[start : start + batch]) for a in (guess, target)))
+        found = scores.compute()
+        assert found['nrmse'] == pytest.approx(np.sqrt(((guess - target) ** 2).mean()) / norm)
+        assert found['r2'] == pytest.approx(r2_score(target, guess, multioutput=average))
+        cosines = np.diag(cosine_similarity(guess, target))
+        assert found['cosine'] == pytest.approx(cosines.mean())
+
+
+def test_scores_of_exact_and_zero_predictions():
+    target = torch.randn(9, 4, dtype=torch.float64)
+    scores = RegressionScores()
+    scores.update(target, target)
+    assert scores.compute() == pytest.approx(dict(nrmse=0.0, r2=1.0, cosine=1.0))
+    scores = RegressionScores()
+    scores.update(torch.zeros_like(target), target)
+    assert scores.compute()['nrmse'] == pytest.approx(1.0) and scores.compute()['cosine'] == 0.0
+
+
+L, D = 16, 12
+BACKBONE = dict(
+    type='mixae.MaskedViT',
+    arch=dict(embed_dims=D, num_layers=1, num_heads=2, feedforward_channels=24),
+    img_size=16,
+    patch_size=4,
+    mask_ratio=0.75,
+)
+MODEL = dict(
+    type='mixae.IMAE',
+    backbone=BACKBONE,
+    neck=dict(
+        type='mmpretrain.MAEPretrainDecoder',
+        num_patches=L,
+        patch_size=4,
+        embed_dim=D,
+        decoder_embed_dim=8,
+        decoder_depth=1,
+        decoder_num_heads=2,
+    ),
+    head=dict(
+        type='mmpretrain.MAEPretrainHead',
+        patch_size=4,
+        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
+    ),
+    teacher=dict(checkpoint='not/there.pth'),
+)
+
+
+class Noise:
+    """Images by index, so that the measure can be done again without the loader."""
+
+    def __init__(self, count, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.images = torch.randn(count, 3, 16, 16, generator=generator)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return dict(inputs=self.images[i])
+
+
+class Batch(nn.Module):
+    def forward(self, data, training=False):
+        return data
+
+
+def loader(count, seed, batch_size=14):
+    dataset = Noise(count, seed)
+    return DataLoader(dataset, batch_size, sampler=PairSampler(dataset, seed=0))
+
+
+@pytest.fixture(scope='module')
+def models():
+    torch.manual_seed(0)
+    imae = MODELS.build({**MODEL, 'distill': None, 'teacher': None}).eval()
+    teacher = MODELS.build({**BACKBONE, 'frozen': True})
+    return imae, teacher
+
+
+def test_the_whole_measure_is_scikit_learns_on_all_features(models):
+    imae, teacher = models
+    protocol = Protocol(alpha=0.01, mask_ratio=0.5, subordinate=0.3)
+    loaders = dict(fit=loader(60, 1), test=loader(33, 2))
+    rows = dict(imae=imae, baseline=teacher)
+    results = linear_separability(rows, teacher, Batch(), loaders['fit'], loaders['test'], protocol)
+    # Once more with everything in memory, pair by pair.
+    x, y = {}, {}
+    for split, batches in loaders.items():
+        generator = torch.Generator().manual_seed(0)
+        xs, ys = {name: [] for name in rows}, []
+        indices = torch.tensor(list(batches.sampler)).split(14)
+        for chunk in indices:
+            ids = torch.rand(len(chunk) // 2, L, generator=generator).argsort(1)[:, :8]
+            for pair, seen in zip(chunk.view(-1, 2), ids, strict=True):
+                own, other = batches.dataset.images[pair]
+                mixed = (0.3 * own + 0.7 * other)[None]
+                with torch.no_grad():
+                    h = imae.backbone(mixed, seen[None])[0][0]
+                    xs['imae'].append(imae.disentangle.f_2(h)[1:])
+                    xs['baseline'].append(teacher(mixed, seen[None])[0][0, 1:])
+                    ys.append(teacher(own[None], seen[None])[0][0, 1:])
+        x[split] = {name: torch.cat(v).double().numpy() for name, v in xs.items()}
+        y[split] = torch.cat(ys).double().numpy()
+    assert y['fit'].shape == (60 * 8, D) and y['test'].shape == (33 * 8, D)
+    for name, row in results.items():
+        regressor = Lasso(0.01, max_iter=20000, tol=1e-8).fit(x['fit'][name], y['fit'])
+        after = regressor.predict(x['test'][name])
+        for when, guess in (('fore', x['test'][name]), ('aft', after)):
+            rms = np.sqrt((y['test'] ** 2).mean())
+            error = np.sqrt(((guess - y['test']) ** 2).mean())
+            cosine = np.diag(cosine_similarity(guess, y['test'])).mean()
+            expected = dict(nrmse=error / rms, r2=r2_score(y['test'], guess), cosine=cosine)
+            assert row[when] == pytest.approx(expected, rel=1e-3, abs=1e-3)
+    assert results['imae']['aft']['nrmse'] < results['imae']['fore']['nrmse']
+
+
+def test_part_of_the_training_split_and_drawn_weights(models):
+    imae, teacher = models
+
+    def run(**options):
+        return linear_separability(
+            dict(row=imae), teacher, Batch(), loader(60, 1), loader(20, 2), Protocol(**options)
+        )['row']
+
+    whole, part = run(), run(fit_part=0.5)
+    assert whole['fore'] == part['fore'] and whole['aft'] != part['aft']
+    assert run() == whole  # repeats exactly
+    assert run(beta=1.0)['fore'] != whole['fore']
+    assert run(mask_ratio=0.0)['fore'] != whole['fore']
+
+
+def test_the_same_encoder_on_an_unmixed_image_scores_perfectly(models):
+    _, teacher = models
+    row = linear_separability(
+        dict(row=teacher),
+        teacher,
+        Batch(),
+        loader(40, 1),
+        loader(20, 2),
+        Protocol(subordinate=0.5),
+    )['row']
+    assert row['fore']['nrmse'] > 0.05
+    same = Noise(1, 3).images.expand(40, -1, -1, -1)
+    twins = loader(40, 1)
+    twins.dataset.images = same
+    row = linear_separability(
+        dict(row=teacher), teacher, Batch(), loader(40, 1), twins, Protocol(subordinate=0.5)
+    )['row']
+    assert row['fore']['nrmse'] < 1e-5 and row['fore']['cosine'] == pytest.approx(1.0)
+
+
+def test_loading_models_and_the_table(models, tmp_path):
+    imae, teacher = models
+    path = str(tmp_path / 'imae.pth')
+    torch.save(dict(state_dict=imae.state_dict()), path)
+    loaded = load_imae(MODEL, path)
+    assert isinstance(loaded, IMAE) and loaded.teacher is None and not loaded.training
+    state = loaded.state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in imae.state_dict().items())
+    assert torch.equal(load_mae_encoder(BACKBONE, path).cls_token, imae.backbone.cls_token)
+
+    mae = {k: v for k, v in imae.state_dict().items() if not k.startswith('disentangle.')}
+    torch.save(dict(state_dict=mae), path)
+    with pytest.raises(ValueError, match='disentangle'):
+        load_imae(MODEL, path)
+
+    scores = dict(nrmse=0.1234, r2=-3.0, cosine=0.5)
+    table = format_table({'i-MAE': dict(fore=scores, aft=scores, unconverged=2)}, Protocol())
+    assert '| NRMSE ↓ | i-MAE | 0.123 | 0.123 |' in table and '| R² ↑ | i-MAE | -3.000' in table
+    for stated in (
+        'mask ratio 0.75',
+        'share 0.3',
+        'uniform over',
+        'rms',
+        'uniform_average',
+        '2 outputs',
+    ):
+        assert stated in table
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (dict(fit_part=0.0), 'fit_part=0.0'),
+        (dict(mask_ratio=1.0), 'mask_ratio=1.0'),
+        (dict(alpha=-1.0), 'alpha=-1.0'),
+        (dict(subordinate=0.7), '0.7'),
+        (dict(normalizer='iqr'), 'iqr'),
+        (dict(r2_average='raw_values'), 'raw_values'),
+    ],
+)
+def test_bad_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        Protocol(**options)
+
+
+def test_nothing_to_fit_on():
+    with pytest.raises(ValueError, match='no training feature'):
+        fit_lasso(Moments(), 0.1)
