@@ -11,9 +11,16 @@ import time
 from itertools import product
 from pathlib import Path
 
+import mmdet.evaluation  # noqa: F401  (registers CocoMetric)
+import mmseg.evaluation  # noqa: F401  (registers IoUMetric)
 import numpy as np
 import pytest
+import torch
 from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from mmengine.structures import InstanceData, PixelData
 from mmpretrain.datasets.transforms import PackInputs
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
@@ -23,7 +30,7 @@ from sklearn.linear_model import LogisticRegression
 
 from mixae.datasets import digit_scenes
 from mixae.datasets.digit_scenes import DigitScenesError, build, draw_picture, preview, sources
-from mixae.registry import DATASETS
+from mixae.registry import DATASETS, METRICS
 
 SMALL = dict(num_train=24, num_test=12)
 PARTS = ('classification', 'scenes')
@@ -206,6 +213,8 @@ def test_a_later_digit_hides_an_earlier_one(material):
 def test_classes_are_balanced_and_labels_are_the_samples_digits(root, material):
     labels = np.load(root / 'classification/train_labels.npy')
     assert np.ptp(np.bincount(labels, minlength=10)) <= 1
+    assert sorted(labels[:10]) == sorted(labels[10:20]) == list(range(10))
+    assert labels[:10].tolist() != labels[10:20].tolist()  # not periodic
     for label, picture in zip(labels, _provenance(root, 'classification', 'train'), strict=True):
         assert material.targets[picture['digit_samples'][0]] == label
 
@@ -257,14 +266,16 @@ def test_mmpretrain_reads_it(root):
     assert item['inputs'].shape == (3, 64, 64)
     # OpenMMLab's pictures are BGR.
     assert np.array_equal(item['inputs'].numpy(), stored[3].transpose(2, 0, 1)[::-1])
-    assert item['data_samples'].gt_label.item() == 3
+    labels = np.load(root / 'classification/test_labels.npy').tolist()
+    assert item['data_samples'].gt_label.item() == labels[3]
     assert item['data_samples'].img_shape == (64, 64)
-    assert dataset.get_gt_labels().tolist() == [*range(10), 0, 1]
+    assert dataset.get_gt_labels().tolist() == labels
     packed = pickle.dumps(dataset)
     assert len(packed) < stored.nbytes / 2  # pixels stay on disk
     assert np.array_equal(pickle.loads(packed)[3]['inputs'], item['inputs'])
     subset = digit_scenes.DigitScenes('train', str(root), SMALL, indices=[5, 7])
-    assert [subset[k]['gt_label'] for k in range(2)] == [5, 7]
+    labels = np.load(root / 'classification/train_labels.npy').tolist()
+    assert [subset[k]['gt_label'] for k in range(2)] == [labels[5], labels[7]]
     assert [subset[k]['img_id'] for k in range(2)] == [5, 7]
 
 
@@ -335,6 +346,60 @@ def test_mmseg_reads_it_with_its_own_class_and_with_ours(root):
         assert np.array_equal(seen, b['data_samples'].gt_sem_seg.data.numpy()[0])
         raw = np.asarray(Image.open(a['data_samples'].seg_map_path)).astype(int)
         assert np.array_equal(seen, np.where(raw == 0, 255, raw - 1))
+
+
+CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+
+
+def _loader(name: str, kind: str, root: Path):
+    """The data loader of a base config, with nothing but data root, options and workers set."""
+    config = Config.fromfile(CONFIGS / f'digit_scenes_{name}.py')
+    loader = config[f'{kind}_dataloader']
+    inner = loader.dataset.get('dataset', loader.dataset)
+    inner.update(data_root=str(root), options=SMALL)
+    loader.update(num_workers=0, persistent_workers=False, batch_size=4)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return config, Runner.build_dataloader(loader, seed=0)
+
+
+@pytest.mark.parametrize('name', ['pretrain', 'cls', 'coco', 'seg'])
+def test_the_base_configs_give_batches(name, root):
+    _, loader = _loader(name, 'train', root)
+    batch = next(iter(loader))
+    edge = 128 if name in ('coco', 'seg') else 64
+    assert [tuple(x.shape) for x in batch['inputs']] == [(3, edge, edge)] * 4
+    assert len(batch['data_samples']) == 4
+
+
+def test_the_truth_scores_one_in_stock_coco_metrics(root):
+    config, loader = _loader('coco', 'val', root)
+    metric = METRICS.build(config.val_evaluator)
+    metric.dataset_meta = loader.dataset.metainfo
+    for batch in loader:
+        for sample in batch['data_samples']:
+            truth = sample.gt_instances
+            sample.pred_instances = InstanceData(
+                bboxes=truth.bboxes.tensor,
+                labels=truth.labels,
+                scores=torch.ones(len(truth)),
+                masks=torch.from_numpy(truth.masks.masks).bool(),
+            )
+        metric.process(batch, [sample.to_dict() for sample in batch['data_samples']])
+    scores = metric.evaluate(len(loader.dataset))
+    assert scores['coco/bbox_mAP'] == scores['coco/segm_mAP'] == 1
+
+
+def test_the_truth_scores_one_in_stock_miou(root):
+    config, loader = _loader('seg', 'val', root)
+    metric = METRICS.build(config.val_evaluator)
+    metric.dataset_meta = loader.dataset.metainfo
+    for batch in loader:
+        for sample in batch['data_samples']:
+            guess = sample.gt_sem_seg.data.clone()
+            guess[guess == 255] = 0  # ignored pixels may say anything
+            sample.pred_sem_seg = PixelData(data=guess)
+        metric.process(batch, [sample.to_dict() for sample in batch['data_samples']])
+    assert metric.evaluate(len(loader.dataset))['aAcc'] == 100
 
 
 def test_a_dataset_makes_its_data_on_first_use(tmp_path, capsys, monkeypatch):

@@ -151,17 +151,24 @@ def draw_picture(part: str, options: Options, split: str, i: int, sources: Sourc
     """Draw picture ``i`` of a split of a part.
 
     It depends on the options but their counts, on the part, the split and ``i``, and on nothing
-    else. In 'classification' its first digit is i % 10, so that classes are balanced.
+    else. In 'classification' every ten pictures in a row show ten digits, in random order: classes
+    are balanced, and so are evenly spaced subsets.
     """
+    key = (options.seed, list(DEFAULTS).index(part), SPLITS.index(split))
+    first_digit = None
+    if part == 'classification':
+        ten = Draws(*key, i // 10, 10)
+        order = sorted((ten.unit(), digit) for digit in range(10))
+        first_digit = order[i % 10][1]
     return draw_scene(
         sources,
         split,
-        Draws(options.seed, list(DEFAULTS).index(part), SPLITS.index(split), i),
+        Draws(*key, i),
         size=options.size,
         digits=options.digits,
         backgrounds=options.backgrounds,
         height=options.height,
-        first_digit=i % 10 if part == 'classification' else None,
+        first_digit=first_digit,
     )
 
 
