@@ -6,7 +6,13 @@ from collections.abc import Sized
 from pathlib import Path
 
 import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from sklearn.cluster import KMeans, MiniBatchKMeans
+
+from mixae.leaderboard.record import file_sha256
 
 
 def cluster(
@@ -120,3 +126,69 @@ def load_pseudo_labels(path: str | Path, dataset: Sized) -> np.ndarray:
             f'{provenance.get("dataset", "an unnamed data set")}): make them for this data set.'
         )
     return labels
+
+
+def make_pseudo_labels(
+    config: Config,
+    checkpoint: str,
+    path: str | Path,
+    *,
+    k: int,
+    seed: int = 0,
+    mini_batch: int | None = None,
+    device: str | None = None,
+) -> list[int]:
+    """Cluster the training split of a frozen-feature config, and store labels and provenance.
+
+    Args:
+        config (Config): Of a kNN or linear probe: ``train_features`` is what is clustered, and
+            ``test_cfg.pool`` how its tokens are pooled.
+        checkpoint (str): A pre-training checkpoint.
+        path (str | Path): The file to write.
+        k (int): Number of pseudo-classes.
+        seed (int): Of k-means. Defaults to 0.
+        mini_batch (int, optional): See :func:`cluster`.
+        device (str, optional): Defaults to the GPU where there is one.
+
+    Returns:
+        list[int]: Images in each pseudo-class.
+
+    Raises:
+        ValueError: k outside [2, N], or a config without ``train_features``.
+        CheckpointError: A checkpoint that does not fit the config.
+    """
+    # Models and evaluation import the data sets, not the other way round, but for this tool.
+    from mixae.engine.pretrained import load_encoder
+    from mixae.engine.resolve import resolve
+    from mixae.evaluation.features import extract_features
+    from mixae.registry import MODELS
+
+    config = config.copy()
+    config.pretrained = 'scratch'  # loaded and checked below
+    config = resolve(config)[0]
+    if not config.get('train_features'):
+        raise ValueError(
+            f'{config.filename} has no train_features: give the config of a kNN or linear probe '
+            'on frozen features.'
+        )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(config.model)
+        loader = Runner.build_dataloader(config.train_features, seed=seed)
+    load_encoder(model.backbone, checkpoint)
+    model = model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    features_ND, _ = extract_features(
+        model, loader, (config.get('test_cfg') or {}).get('pool', 'avg')
+    )
+    labels_N = cluster(features_ND, k, seed, mini_batch)
+    provenance = dict(
+        dataset=config.get('data_about', {}).get('name'),
+        dataset_sha256=dataset_fingerprint(loader.dataset),
+        checkpoint=Path(checkpoint).name,
+        checkpoint_sha256=file_sha256(checkpoint),
+        k=k,
+        seed=seed,
+        mini_batch=mini_batch,
+        config=Path(config.filename).name if config.filename else None,
+    )
+    save_pseudo_labels(path, labels_N, provenance)
+    return np.bincount(labels_N, minlength=k).tolist()

@@ -8,21 +8,31 @@ Shape legend: 2B images are B mixtures, L patches, V visible patches, N = B*V pa
 encoder width, K outputs (the teacher's width).
 """
 
+import copy
 import math
+import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from mmengine.utils import ProgressBar
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
+from mixae.engine.hooks.record import _pretraining
 from mixae.engine.pretrained import CheckpointError, load_encoder, read_checkpoint
+from mixae.engine.resolve import resolve
+from mixae.leaderboard.record import describe_config, metric, new_record, write_record
 from mixae.models.selfsup.imae import IMAE, check_mix, mix_pairs
 from mixae.registry import MODELS
 
@@ -365,6 +375,140 @@ def _subordinate_tokens(model: nn.Module, images: Tensor, ids_visible_BV: Tensor
     if isinstance(model, IMAE):
         return model.encode(images, ids_visible_BV)['subordinate'][:, 1:]
     return model(images, ids_visible_BV)[0][:, 1:]
+
+
+def table_4(
+    config: Config,
+    checkpoint: str,
+    teacher: str,
+    data: Config,
+    protocol: Protocol,
+    *,
+    without_distillation: str | None = None,
+    baseline: str | None = None,
+    folder: str | Path | None = None,
+    batch_size: int = 256,
+    device: str | None = None,
+) -> dict[str, dict]:
+    """Table 4's rows for an i-MAE, its ablation and the baseline, and a run record of each.
+
+    Args:
+        config (Config): The i-MAE's pre-training config; the rows share its architecture.
+        checkpoint (str): The i-MAE.
+        teacher (str): The checkpoint of its teacher, whose features are the targets.
+        data (Config): A config of a frozen-feature protocol (configs/transfer, kNN or linear):
+            its ``train_features`` and ``test_dataloader`` are the two splits, its model's
+            preprocessor normalises them.
+        protocol (Protocol): The options.
+        without_distillation (str, optional): Checkpoint of an i-MAE trained without distillation.
+        baseline (str, optional): Checkpoint of a model without the disentanglement module; the
+            teacher itself where None.
+        folder (str | Path, optional): Where the records go; None writes none.
+        batch_size (int): Images a step, 2 a mixture. Defaults to 256.
+        device (str, optional): Defaults to the GPU where there is one.
+
+    Returns:
+        dict: As :func:`linear_separability`.
+
+    Raises:
+        CheckpointError: A checkpoint that does not fit.
+        ValueError: An odd batch size, or a data config without the two splits.
+    """
+    if batch_size < 2 or batch_size % 2:
+        raise ValueError(f'batch_size={batch_size} must be even: 2 images make a mixture.')
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    data = data.copy()
+    data.pretrained = 'scratch'  # the encoder of the data config is not used
+    config, data = resolve(config)[0], resolve(data)[0]
+    for name in ('train_features', 'test_dataloader'):
+        if not data.get(name):
+            raise ValueError(
+                f'The data config {data.filename} has no {name}: give the config of a kNN or '
+                'linear probe on frozen features.'
+            )
+    backbone = config.model.backbone
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        models = {BASELINE: load_mae_encoder(backbone, baseline or teacher)}
+        sources = {BASELINE: baseline or teacher, I_MAE: checkpoint}
+        if without_distillation is not None:
+            models[WITHOUT_DISTILLATION] = load_imae(config.model, without_distillation)
+            sources[WITHOUT_DISTILLATION] = without_distillation
+        models[I_MAE] = load_imae(config.model, checkpoint)
+        preprocessor = MODELS.build(data.model.data_preprocessor)
+        teacher_encoder = load_mae_encoder(backbone, teacher)
+        fit_loader, test_loader = (
+            _pair_loader(data[name], protocol, batch_size)
+            for name in ('train_features', 'test_dataloader')
+        )
+    started = time.perf_counter()
+    results = linear_separability(
+        {name: model.to(device) for name, model in models.items()},
+        teacher_encoder.to(device),
+        preprocessor.to(device),
+        fit_loader,
+        test_loader,
+        protocol,
+    )
+    if folder is not None:
+        seconds = time.perf_counter() - started
+        for name, row in results.items():
+            record = _record(
+                name, row, sources[name], config, data, protocol, fit_loader, test_loader, seconds
+            )
+            write_record(record, folder)
+    return results
+
+
+def _pair_loader(dataloader: dict, protocol: Protocol, batch_size: int) -> DataLoader:
+    """A dataloader of a config over pairs instead of single images."""
+    dataloader = copy.deepcopy(dataloader)
+    dataloader.pop('batch_sampler', None)
+    dataloader.batch_size = batch_size
+    dataloader.drop_last = False
+    dataloader.sampler = dict(type='mixae.PairSampler', same_class_ratio=protocol.same_class_ratio)
+    return Runner.build_dataloader(dataloader, seed=protocol.seed)
+
+
+def _record(
+    name: str,
+    row: dict,
+    checkpoint: str,
+    config: Config,
+    data: Config,
+    protocol: Protocol,
+    fit_loader: DataLoader,
+    test_loader: DataLoader,
+    seconds: float,
+) -> dict:
+    told = read_checkpoint(checkpoint).get('mixae', {})
+    defaults = asdict(Protocol())
+    changed = {k: v for k, v in asdict(protocol).items() if v != defaults[k]}
+    changed.pop('seed', None)
+    version = '; '.join(['1', *(f'{k}={v}' for k, v in changed.items())])
+    return new_record(
+        task='separability',
+        protocol=dict(name='lasso-separability', version=version),
+        method=told.get('method') or ('mae' if name == BASELINE else 'imae'),
+        variant=dict(told.get('variant') or {}, row=name),
+        backbone=describe_backbone(config.model.backbone),
+        dataset=dict(
+            name=data.data_about.name,
+            description=data.data_about.get('description'),
+            split=data.data_about.get('split', 'test'),
+            n_train=math.ceil(protocol.fit_part * len(fit_loader.dataset)),
+            n_test=len(test_loader.dataset),
+        ),
+        metrics={
+            f'{when}/{key}': metric(value, '', key != 'nrmse')
+            for when in ('fore', 'aft')
+            for key, value in row[when].items()
+        },
+        seed=protocol.seed,
+        pretraining=_pretraining(Path(checkpoint), told),
+        config=describe_config(config),
+        cost=dict(seconds=seconds, peak_memory_bytes=peak_memory_bytes()),
+        notes=f'{protocol}. The time is that of all rows together.',
+    )
 
 
 def load_imae(config: dict, checkpoint: str) -> IMAE:

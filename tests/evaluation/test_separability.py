@@ -1,10 +1,14 @@
 """Table 4's measure against scikit-learn on the full data."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from sklearn.linear_model import Lasso
 from sklearn.metrics import r2_score
 from sklearn.metrics.pairwise import cosine_similarity
@@ -12,6 +16,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mixae.datasets.pair_sampler import PairSampler
+from mixae.datasets.pseudo_labels import make_pseudo_labels, read_pseudo_labels
 from mixae.evaluation.separability import (
     Moments,
     Protocol,
@@ -21,9 +26,11 @@ from mixae.evaluation.separability import (
     linear_separability,
     load_imae,
     load_mae_encoder,
+    table_4,
 )
+from mixae.leaderboard.record import read_records
 from mixae.models import IMAE
-from mixae.registry import MODELS
+from mixae.registry import DATASETS, MODELS
 
 
 def data(rows=400, width=7, outputs=3, seed=0, offset=5.0):
@@ -302,3 +309,88 @@ def test_bad_options(options, message):
 def test_nothing_to_fit_on():
     with pytest.raises(ValueError, match='no training feature'):
         fit_lasso(Moments(), 0.1)
+
+
+@pytest.fixture(scope='module')
+def trained(models, tmp_path_factory):
+    """A folder data set, the configs of its pre-training and probe, and three checkpoints."""
+    import cv2
+
+    root = tmp_path_factory.mktemp('run')
+    rng = np.random.default_rng(0)
+    for split, count in (('train', 8), ('test', 5)):
+        for label in ('ant', 'bee'):
+            (root / split / label).mkdir(parents=True)
+            for i in range(count):
+                image = rng.integers(0, 255, (16, 16, 3), dtype=np.uint8)
+                cv2.imwrite(str(root / split / label / f'{i}.png'), image)
+    config = Config.fromfile('configs/mae/vitt_cifar10_2000e.py')
+    config.merge_from_dict(
+        dict(
+            model=dict(
+                type='mixae.IMAE',
+                backbone={**BACKBONE, '_delete_': True},
+                neck=dict(decoder_embed_dim=8, decoder_depth=1, decoder_num_heads=2),
+                teacher=dict(checkpoint='not/there.pth'),
+            )
+        )
+    )
+    data = Config.fromfile('configs/transfer/cifar/cifar10_vitt_knn.py')
+    data.model.backbone.update({k: v for k, v in BACKBONE.items() if k != 'mask_ratio'})
+    for name in ('train_features', 'test_dataloader'):
+        data[name].dataset.dataset.data_root = str(root)
+        data[name].num_workers = 0
+    imae, teacher = models
+    torch.save(dict(state_dict=imae.state_dict()), root / 'imae.pth')
+    torch.save(
+        dict(state_dict={f'backbone.{k}': v for k, v in teacher.state_dict().items()}),
+        root / 'mae.pth',
+    )
+    return root, config, data
+
+
+def test_table_4_from_configs_and_checkpoints_with_records(trained, tmp_path):
+    root, config, data = trained
+    imae, mae = str(root / 'imae.pth'), str(root / 'mae.pth')
+    results = table_4(
+        config,
+        imae,
+        mae,
+        data,
+        Protocol(mask_ratio=0.5, same_class_ratio=0.5),
+        without_distillation=imae,
+        folder=tmp_path,
+        batch_size=6,
+        device='cpu',
+    )
+    assert list(results) == ['MAE (baseline)', 'i-MAE w/o distillation', 'i-MAE']
+    assert results['i-MAE w/o distillation'] == results['i-MAE']
+    records = read_records([tmp_path])
+    assert len(records) == 3
+    record = next(r for r in records if r['variant']['row'] == 'i-MAE')
+    assert record['metrics']['aft/r2']['value'] == results['i-MAE']['aft']['r2']
+    assert record['metrics']['fore/nrmse']['higher_is_better'] is False
+    assert record['protocol']['version'] == '1; mask_ratio=0.5; same_class_ratio=0.5'
+    assert record['dataset']['n_train'] == 16 and record['dataset']['n_test'] == 10
+    assert record['pretraining']['checkpoint'] == 'imae.pth'
+    with pytest.raises(ValueError, match='batch_size=5'):
+        table_4(config, imae, mae, data, Protocol(), batch_size=5)
+    with pytest.raises(ValueError, match='train_features'):
+        table_4(config, imae, mae, config, Protocol())
+
+
+def test_pseudo_labels_from_a_checkpoint(trained, tmp_path):
+    root, _, data = trained
+    path, mae = tmp_path / 'pseudo.npz', root / 'mae.pth'
+    sizes = make_pseudo_labels(data, str(mae), path, k=3, seed=1, device='cpu')
+    labels, provenance = read_pseudo_labels(path)
+    assert sum(sizes) == len(labels) == 16 and np.bincount(labels).tolist() == sizes
+    assert provenance['checkpoint_sha256'] == hashlib.sha256(mae.read_bytes()).hexdigest()
+    assert (provenance['k'], provenance['seed'], provenance['dataset']) == (3, 1, 'cifar10')
+    again = tmp_path / 'again.npz'
+    make_pseudo_labels(data, str(mae), again, k=3, seed=1, device='cpu')
+    assert np.array_equal(read_pseudo_labels(again)[0], labels)
+    # The pre-training's own data set is the same images, and takes the file.
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        train = DATASETS.build(data.train_features.dataset)
+    PairSampler(train, same_class_ratio=0.5, pseudo_labels=str(path), seed=0)

@@ -79,11 +79,11 @@ class IMAE(MAE):
         **kwargs: Of mmpretrain's ``MAE``: data_preprocessor, init_cfg.
 
     Raises:
-        ValueError: No teacher while ``distill`` is on, a teacher of another width, patch size or
-            image size, a weight outside its range, an unknown option (all here); an odd batch (at
-            the first step; the Runner checks it at start).
-        CheckpointError: A teacher checkpoint that cannot be read or does not fit its config, or
-            weights distilled from another teacher.
+        ValueError: A weight outside its range, an unknown option (here); an odd batch (at the
+            first step).
+        CheckpointError: No teacher while ``distill`` is on; a teacher that cannot be read, does
+            not fit its config or has another width, patch size or number of patches (all here);
+            weights distilled from another teacher (at load).
     """
 
     def __init__(
@@ -267,7 +267,12 @@ def build_teacher(
         and what its pre-training cost, which is part of the student's cost (None where the
         checkpoint does not tell).
     """
-    from mixae.engine.pretrained import encoder_state, load_encoder, read_checkpoint
+    from mixae.engine.pretrained import (
+        CheckpointError,
+        encoder_state,
+        load_encoder,
+        read_checkpoint,
+    )
     from mixae.leaderboard.record import file_sha256
 
     teacher = dict(teacher or {})
@@ -276,7 +281,7 @@ def build_teacher(
     if teacher:
         raise ValueError(f'teacher has the unknown options {sorted(teacher)}.')
     if not checkpoint:
-        raise ValueError(
+        raise CheckpointError(
             'i-MAE distils from a pre-trained MAE, and no teacher checkpoint is given: set '
             'model.teacher.checkpoint to the checkpoint of an MAE pre-training, or '
             'model.distill=None to train without distillation. A random teacher is never used.'
@@ -294,6 +299,8 @@ def build_teacher(
 
 def _check_same_tokens(state: dict[str, Tensor], student: nn.Module, checkpoint: str) -> None:
     """Name the teacher's and the student's width, patch size and grid where they differ."""
+    from mixae.engine.pretrained import CheckpointError
+
     kernel = state.get('patch_embed.projection.weight')
     pos_embed = state.get('pos_embed')
     if kernel is None or pos_embed is None:
@@ -305,7 +312,7 @@ def _check_same_tokens(state: dict[str, Tensor], student: nn.Module, checkpoint:
         ('number of patches', pos_embed.shape[1] - 1, student.num_patches),
     ):
         if theirs != ours:
-            raise ValueError(
+            raise CheckpointError(
                 f'The teacher in {checkpoint} has the {what} {theirs}, the student {ours}: '
                 'distillation compares their tokens one by one, so these must be equal. Choose '
                 "the MAE checkpoint of the student's architecture and image size."

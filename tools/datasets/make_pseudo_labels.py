@@ -1,0 +1,50 @@
+"""Cluster a data set's images by a checkpoint's features: i-MAE's pairs without labels.
+
+Give the file to the sampler: ``train_dataloader.sampler.pseudo_labels=FILE``.
+"""
+
+import argparse
+
+from mmengine.config import Config, DictAction
+
+from mixae.datasets.pseudo_labels import make_pseudo_labels
+from mixae.engine.launch import run_tool
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog=__doc__.splitlines()[2]
+    )
+    parser.add_argument('config', help='config of a kNN or linear probe: its training split')
+    parser.add_argument('checkpoint', help='the pre-training checkpoint whose features to cluster')
+    parser.add_argument('out', help='the file to write (.npz)')
+    parser.add_argument('-k', type=int, required=True, help='number of pseudo-classes')
+    parser.add_argument('--seed', type=int, default=0, help='of k-means')
+    parser.add_argument(
+        '--mini-batch',
+        type=int,
+        metavar='ROWS',
+        help='mini-batch k-means with this many rows a step, for large sets',
+    )
+    parser.add_argument('--device', help='default: the GPU where there is one')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides')
+    args = parser.parse_args(argv)
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    sizes = make_pseudo_labels(
+        config,
+        args.checkpoint,
+        args.out,
+        k=args.k,
+        seed=args.seed,
+        mini_batch=args.mini_batch,
+        device=args.device,
+    )
+    print(
+        f'{args.out}: {sum(sizes)} images in {args.k} pseudo-classes of {min(sizes)} to '
+        f'{max(sizes)} images.'
+    )
+
+
+if __name__ == '__main__':
+    run_tool(main)
