@@ -84,7 +84,7 @@ def portable(value, roots: Sequence[str | os.PathLike] = ()):
         path = Path(value)
         return _relative(str(path), bases) if path.is_absolute() else path.as_posix()
     if isinstance(value, str):
-        if value.startswith('/') and '\n' not in value:
+        if _is_one_path(value):
             return _relative(value, bases)
         return _ABSOLUTE.sub(lambda found: _relative(found.group(), bases), value)
     if isinstance(value, Mapping):
@@ -304,10 +304,12 @@ def _leaves(value, where: str = '') -> Iterable[tuple[str, object]]:
         yield where, value
 
 
+def _is_one_path(text: str) -> bool:
+    return len(text) > 1 and text.startswith('/') and '\n' not in text
+
+
 def _is_machine_path(text: str) -> bool:
-    return (len(text) > 1 and text.startswith('/') and '\n' not in text) or bool(
-        _ABSOLUTE.search(text)
-    )
+    return _is_one_path(text) or bool(_ABSOLUTE.search(text))
 
 
 def write_record(record: Mapping, folder: str | os.PathLike) -> Path:

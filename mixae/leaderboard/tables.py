@@ -21,6 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
 from mixae.leaderboard.published import PublishedResult
 from mixae.leaderboard.record import RunRecord
 
@@ -252,7 +257,7 @@ def build_table(
     rows: dict[str, Row] = {}
     values: dict[tuple[str, str], list] = defaultdict(list)  # (row, column) -> (value, record)
     made: dict[str, Column] = {}
-    for record in records:
+    for record in sorted(records, key=lambda record: record['task'] == 'scratch'):
         if record['task'] == 'pretrain':
             continue  # its costs come with the evaluations that used it
         row_key = _row_key(record)
@@ -264,8 +269,7 @@ def build_table(
                 continue
             entry = record['metrics'][name]
             value, unit = _in_percent(entry['value'], entry['unit'])
-            column_id = _key(kind.key, record['dataset'], record['protocol'])
-            column = made.setdefault(column_id, _measured_column(column_id, kind, record, name))
+            column = _measured_column(kind, record, name, made)
             if (unit, entry['higher_is_better']) != (column.unit, column.higher_is_better):
                 raise TableError(
                     f'{record.path or record["id"]}: {name} is given in {unit or "no unit"!r} '
@@ -273,7 +277,7 @@ def build_table(
                     f'{record["task"]} in {column.unit or "no unit"!r} '
                     f'(higher_is_better={column.higher_is_better}).'
                 )
-            values[row_key, column_id].append((value, record))
+            values[row_key, column.id].append((value, record))
     for (row_key, column_id), found in values.items():
         rows[row_key].cells[column_id] = _measured_cell(found)
     for row in rows.values():
@@ -365,14 +369,29 @@ def _in_percent(value: float, unit: str) -> tuple[float, str]:
     return (100 * value, '%') if unit == 'fraction' else (value, unit)
 
 
-def _measured_column(column_id: str, kind: ColumnKind, record: Mapping, name: str) -> Column:
+def _measured_column(
+    kind: ColumnKind, record: Mapping, name: str, made: dict[str, Column]
+) -> Column:
     dataset, protocol = record['dataset'], record['protocol']
-    about = [f'protocol {protocol["name"]!r} {protocol["version"]}', dataset['description']]
+    column_id = _key(kind.key, dataset, protocol)
+    if column_id in made:
+        return made[column_id]
+    stated = f'protocol {protocol["name"]!r} {protocol["version"]}'
+    if record['task'] == 'scratch':
+        # Its recipe may be its own. It is shown beside fine-tuning, as the papers do; ranks and
+        # differences go by the protocol of the cell, so they stay apart.
+        data = _key(kind.key, dataset)[:-1]
+        beside = [column for key, column in made.items() if key.startswith(data)]
+        if len(beside) == 1:
+            if stated not in beside[0].note:
+                beside[0].note += f'; from scratch: {stated}'
+            return beside[0]
+    about = [stated, dataset['description']]
     for number, what in ((dataset['n_train'], 'training'), (dataset['n_test'], 'test')):
         about.append(None if number is None else f'{number:,} {what} images')
     about.append(None if dataset['split'] is None else f'split {dataset["split"]}')
     entry = record['metrics'][name]
-    return Column(
+    made[column_id] = Column(
         column_id,
         kind,
         kind.header,
@@ -381,6 +400,7 @@ def _measured_column(column_id: str, kind: ColumnKind, record: Mapping, name: st
         '; '.join(part for part in about if part),
         entry['higher_is_better'],
     )
+    return made[column_id]
 
 
 def _measured_cell(found: list) -> Cell:
@@ -584,7 +604,7 @@ def _name_columns(columns: Sequence[Column]) -> None:
         if count > 1:
             same = [column for column in columns if column.header == header]
             for number, column in enumerate(same, start=1):
-                column.header = f'{header} [{number}]'
+                column.header = f'{header}, protocol {number}'
 
 
 def _footnotes(table: Table) -> list[str]:
@@ -603,7 +623,7 @@ def _footnotes(table: Table) -> list[str]:
         )
     if any(cell.delta is not None for cell in cells):
         notes.append(
-            'In brackets: difference from the MAE row of the same source, backbone, pre-training '
+            'Δ: difference from the MAE row of the same source, protocol, backbone, pre-training '
             'data and images seen (or, where no MAE row has seen as many, epochs).'
         )
     if any(cell.is_delta for cell in cells):
@@ -659,8 +679,8 @@ def column_header(column: Column) -> str:
     return f'{column.header} ({column.unit})' if column.unit else column.header
 
 
-def cell_text(cell: Cell, column: Column, plus_minus: str = '±') -> str:
-    """A cell as people read it: mean ± std (n), and the difference from MAE in brackets."""
+def cell_text(cell: Cell, column: Column) -> str:
+    """A cell as people read it: mean ± std (n), and Δ, the difference from MAE."""
     if column.kind.cost:
         return f'{cell.mean:+g} % vs MAE' if cell.is_delta else cost_text(column.id, cell.mean)
     digits = _digits(column)
@@ -672,11 +692,11 @@ def cell_text(cell: Cell, column: Column, plus_minus: str = '±') -> str:
         if 0 < cell.pretrainings < cell.n:
             plural = 's' if cell.pretrainings > 1 else ''
             runs += f', {cell.pretrainings} pre-training{plural}'
-        text += f' {plus_minus} {cell.std:.{digits}f} ({runs})'
+        text += f' ± {cell.std:.{digits}f} ({runs})'
     elif cell.records:
         text += ' (n=1)'
     if cell.delta is not None:
-        text += f' [{cell.delta:+.{digits}f}]'
+        text += f' Δ {cell.delta:+.{digits}f}'
     return text
 
 
@@ -745,8 +765,45 @@ def _url(text: str) -> str:
 def escape_markdown(text: str) -> str:
     """`text` so that Markdown (in a table too) shows it as it is, on one line."""
     text = ' '.join(text.split())
+    text = re.sub(r'([\\`*\[\]~|$])', r'\\\1', text)
     text = text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
-    return re.sub(r'([\\`*_{}\[\]()#+!|~$-])', r'\\\1', text)
+    # Only outside a word does _ mean emphasis, only at the start can these open a list or heading.
+    text = re.sub(r'(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])', r'\\_', text)
+    text = re.sub(r'^([-+#=])(?=[-+#=\s]|$)', r'\\\1', text)
+    return re.sub(r'^(\d+)([.)])(?=\s|$)', r'\1\\\2', text)
+
+
+def to_text(table: Table, width: int | None = None) -> str:
+    """The table for a terminal, without the links.
+
+    Args:
+        width: characters a line (default: the terminal's); longer cells are wrapped.
+    """
+    out = io.StringIO()
+    console = Console(file=out, width=width or Console().width, color_system=None)
+    drawn = RichTable(box=box.SIMPLE_HEAD)
+    for label in LABELS:
+        drawn.add_column(label, overflow='fold')
+    for column in table.columns:
+        drawn.add_column(_terminal(column_header(column)), justify='right', overflow='fold')
+    for row in table.rows:
+        cells = []
+        for column in table.columns:
+            cell = row.cells.get(column.id)
+            mark = ['', '* ', '+ '][cell.rank] if cell else ''
+            cells.append(mark + cell_text(cell, column) if cell else '')
+        drawn.add_row(*map(_terminal, [*row_labels(row), *cells]))
+    console.print(drawn)
+    for note in table.footnotes:
+        console.print(_terminal(f'- {note}'))
+    if any(cell.rank for row in table.rows for cell in row.cells.values()):
+        console.print(Text('- *: best; +: second best.'))
+    return out.getvalue()
+
+
+def _terminal(text: str) -> Text:
+    # A name must not be able to move the cursor or change colours.
+    return Text(''.join(c if c.isprintable() else '\ufffd' for c in ' '.join(text.split())))
 
 
 def to_csv(table: Table) -> str:
@@ -846,6 +903,7 @@ _LATEX = {
     '[': '{[}',  # after a line's \\ it would be an optional argument
     ']': '{]}',
     '±': r'$\pm$',
+    'Δ': r'$\Delta$',
     '×': r'$\times$',
     '†': r'$\dagger$',
 }

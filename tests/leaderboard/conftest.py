@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from mixae.leaderboard.record import SCHEMA_VERSION, metric, new_record
+from mixae.leaderboard.record import SCHEMA_VERSION, metric, new_record, write_record
 
 _SHA = 'a' * 64
 _SERIAL = itertools.count()
@@ -78,3 +78,88 @@ def record_fields():
 @pytest.fixture(scope='session')
 def make_record():
     return lambda **changes: new_record(**_record_fields(**changes))
+
+
+def _result(task, score):
+    """The metrics of a task, and its data, for a score in per cent."""
+    if task == 'detection':
+        metrics = {
+            'coco/bbox_mAP': metric(score / 100, 'fraction'),
+            'coco/segm_mAP': metric(score / 100 - 0.03, 'fraction'),
+        }
+    elif task == 'semseg':
+        metrics = {'mIoU': metric(score)}
+    else:
+        metrics = {'accuracy/top1': metric(score)}
+    return dict(task=task, metrics=metrics, protocol=dict(name=f'digit scenes {task}', version=1))
+
+
+@pytest.fixture(scope='session')
+def demo_folder(tmp_path_factory):
+    """A folder of records as a whole suite leaves them: 5 methods, 5 tasks, 3 seeds, curves."""
+    folder = tmp_path_factory.mktemp('demo') / 'records'
+    data = dict(
+        name='digit scenes', description='64x64, seed 0', split='test', n_train=4000, n_test=1000
+    )
+    teacher = dict(
+        epochs=20, images_seen=80_000, seconds=60.0, device='CPU: one', device_count=1, flops=4e13
+    )
+    variants = {'': {}, 'global': {'mode': 'global'}, 'labels': {'same_class_ratio': 0.5}}
+    methods = {  # method, variant -> how well it does, seconds of pre-training
+        ('random', ''): (0, None),
+        ('scratch', ''): (4, None),
+        ('mae', ''): (10, 61.0),
+        ('mixedae', ''): (12, 64.5),
+        ('mixedae', 'global'): (6, 63.0),
+        ('imae', ''): (11, 118.0),
+        ('imae', 'labels'): (14, 119.0),
+        ('<b>our & "own"</b>', ''): (9, 70.0),
+    }
+    levels = dict(finetune=70, scratch=66, linear=50, knn=40, detection=25, semseg=35)
+    for number, ((method, kind), (gain, seconds)) in enumerate(methods.items()):
+        tasks = ['finetune', 'linear', 'knn', 'detection', 'semseg']
+        tasks = dict(random=['linear', 'knn'], scratch=['scratch', 'detection', 'semseg']).get(
+            method, tasks
+        )
+        for seed in range(3):
+            shared = dict(
+                method=method,
+                variant=variants[kind],
+                seed=seed,
+                dataset=data,
+                backbone=dict(arch='vit-micro', patch_size=8, img_size=64),
+                budget='20 epochs on 4,000 scenes',
+            )
+            pretraining = dict(
+                dataset='digit scenes',
+                seed=seed,
+                sha256=f'{number:060x}{seed:04x}',
+                epochs=20,
+                images_seen=160_000 if method == 'imae' else 80_000,
+                seconds=(seconds or 0) + seed,
+                flops=5e13,
+                teacher=teacher if method == 'imae' else None,
+                labels_in_pretraining=kind == 'labels',
+            )
+            shared['pretraining'] = pretraining if seconds else None
+            for task in tasks:
+                score = levels[task] + gain + 0.37 * seed * (1 if number % 2 else -1)
+                write_record(new_record(**_record_fields(**shared | _result(task, score))), folder)
+        if method == 'mixedae':
+            x = list(range(1, 21))
+            lines = {
+                f'layer {layer}': [0.25 + layer * 0.06 * (1 - 0.9**epoch) for epoch in x]
+                for layer in range(1, 7)
+            }
+            curve = dict(
+                x_label='epoch',
+                y_label='TopK sampling accuracy',
+                x=x,
+                lines=lines,
+                reference=0.238,
+                reference_label='chance',
+            )
+            part = dict(task='pretrain', metrics={'loss': metric(0.4, '', False)})
+            fields = _record_fields(**shared | part)
+            write_record(new_record(**fields, curves={'TopK accuracy': curve}), folder)
+    return folder

@@ -340,7 +340,8 @@ def test_digest_sees_every_change(content, data):
     [
         ('/home/a/project/work_dirs/x.pth', 'work_dirs/x.pth'),
         ('/data/imagenet', 'imagenet'),
-        ('/', '.'),
+        ('/', '/'),
+        ('//', '.'),
         ('--work-dir=/home/a/project/work_dirs/run', '--work-dir=work_dirs/run'),
         ("data_root='/data/imagenet/train/', n=1", "data_root='train', n=1"),
         ('C:\\Users\\me\\x.pth', 'x.pth'),

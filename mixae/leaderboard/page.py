@@ -1,0 +1,133 @@
+"""The leaderboard as one self-contained HTML page.
+
+Everything is in the file (style, script, records, pictures), so it works offline; a content
+security policy in it forbids the rest. The table is plain HTML and can be read without the script,
+which adds sorting, filters, the plots and the view of a record.
+"""
+
+import base64
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from mixae.leaderboard.record import RunRecord
+from mixae.leaderboard.tables import Row, Table, cell_text, column_header
+
+_TYPES = {'.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp', '.svg': 'svg+xml'}
+_HERE = Path(__file__).parent
+
+
+def load_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
+    """Pictures as (caption, data URI): image files, and those directly in folders, by name.
+
+    Raises:
+        ValueError: a source that does not exist, a folder without a picture, or a file that is no
+            PNG, JPEG, WebP or SVG by its name.
+    """
+    images = []
+    for source in map(Path, sources):
+        if not source.exists():
+            raise ValueError(f'{source}: no such picture or folder.')
+        found = [source]
+        if source.is_dir():
+            found = sorted(path for path in source.iterdir() if path.suffix.lower() in _TYPES)
+            if not found:
+                raise ValueError(f'{source}: no picture ({", ".join(_TYPES)}) in this folder.')
+        for path in found:
+            kind = _TYPES.get(path.suffix.lower())
+            if kind is None:
+                raise ValueError(f'{path}: expected a picture, one of {", ".join(_TYPES)}.')
+            data = base64.b64encode(path.read_bytes()).decode()
+            caption = path.stem.replace('_', ' ').replace('-', ' ')
+            images.append((caption, f'data:image/{kind};base64,{data}'))
+    return images
+
+
+def to_html(
+    table: Table,
+    records: Sequence[RunRecord] = (),
+    images: Sequence[tuple[str, str]] = (),
+    title: str = 'Leaderboard',
+) -> str:
+    """The page of a table.
+
+    Args:
+        table: from `build_table`; its records can be opened from their cells.
+        records: records whose curves (TopK accuracy) are drawn, those of pre-training too.
+        images: (caption, data URI) pairs, from `load_images`.
+        title: heading of the page.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template('page.html').render(
+        title=title,
+        table=table,
+        headers=[column_header(column) for column in table.columns],
+        cell_text=cell_text,
+        images=images,
+        methods=list(dict.fromkeys(row.method_text for row in table.rows)),
+        backbones=list(dict.fromkeys(row.backbone_text for row in table.rows)),
+        tasks=list(
+            dict.fromkeys((c.kind.key, c.kind.header) for c in table.columns if not c.kind.cost)
+        ),
+        has_published=any(row.source for row in table.rows),
+        has_curves=any(record.get('curves') for record in records),
+        data=_script_json(_data(table, records)),
+        style=Markup((_HERE / 'page.css').read_text(encoding='utf-8')),
+        script=Markup((_HERE / 'page.js').read_text(encoding='utf-8')),
+    )
+
+
+def _data(table: Table, records: Sequence[RunRecord]) -> dict:
+    shown = {record['id']: record for record in [*table.records.values(), *records]}
+    return dict(
+        records={
+            record_id: {name: part for name, part in record.items() if name != 'curves'}
+            for record_id, record in shown.items()
+        },
+        columns=[
+            dict(id=f'c{index}', header=header, unit=column.unit, cost=column.kind.cost)
+            for index, (column, header) in enumerate(
+                (column, column_header(column)) for column in table.columns
+            )
+        ],
+        points=[_point(table, row) for row in table.rows],
+        curves=[
+            dict(curve, name=name, run=_run_text(record), record=record_id)
+            for record_id, record in shown.items()
+            for name, curve in (record.get('curves') or {}).items()
+        ],
+    )
+
+
+def _point(table: Table, row: Row) -> dict:
+    cells = {
+        f'c{index}': dict(mean=cell.mean, std=cell.std, records=cell.records)
+        for index, column in enumerate(table.columns)
+        if (cell := row.cells.get(column.id)) and not cell.is_delta
+    }
+    name = ' '.join(filter(None, (row.method_text, row.variant_text)))
+    return dict(method=row.method_text, name=name, published=bool(row.source), cells=cells)
+
+
+def _run_text(record: RunRecord) -> str:
+    variant = ', '.join(f'{key}={value}' for key, value in sorted(record['variant'].items()))
+    parts = (record['method'], variant, record['backbone']['arch'], f'seed {record["seed"]}')
+    return ', '.join(filter(None, parts))
+
+
+def _script_json(value) -> Markup:
+    """JSON that may stand inside a script element: nothing in it can end the element."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    for character in '<>&\u2028\u2029':
+        text = text.replace(character, f'\\u{ord(character):04x}')
+    return Markup(text)

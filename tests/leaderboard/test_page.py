@@ -1,0 +1,116 @@
+"""The page without a browser: read by html.parser."""
+
+import json
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mixae.leaderboard.page import load_images, to_html
+from mixae.leaderboard.published import load_published
+from mixae.leaderboard.record import portable, read_records
+from mixae.leaderboard.tables import build_table
+
+_VOID = {'meta', 'link', 'input', 'img', 'br', 'hr'}
+
+
+class _Page(HTMLParser):
+    """Collects elements, texts of table cells, the data block, and checks that tags nest."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.stack, self.elements, self.cells, self.data = [], [], [], ''
+        self.feed(text)
+        self.close()
+        assert not self.stack
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.elements.append((tag, attributes))
+        if tag not in _VOID:
+            self.stack.append((tag, attributes))
+        if attributes.get('role') in ('cell', 'rowheader'):
+            self.cells.append('')
+
+    def handle_endtag(self, tag):
+        assert self.stack.pop()[0] == tag
+
+    def handle_data(self, text):
+        if ('script', {'type': 'application/json', 'id': 'data'}) in self.stack:
+            self.data += text
+        elif any(attributes.get('role') in ('cell', 'rowheader') for _, attributes in self.stack):
+            self.cells[-1] += text
+
+
+def page_of(records, **arguments):
+    return _Page(to_html(build_table(records), records, **arguments))
+
+
+_NAMES = st.text(
+    st.characters(codec='utf-8', exclude_categories=('Cc', 'Cs'))
+    | st.sampled_from('<>&"\'/=!-`{}%#\u2028'),
+    min_size=1,
+    max_size=25,
+).filter(lambda name: name.strip() and portable(name) == name)
+
+
+@settings(deadline=None, max_examples=40)
+@given(name=_NAMES | st.sampled_from(['</script><b>', '<!--<script>', '{{ 7*7 }}', '&lt;', '"><x']))
+def test_values_of_records_are_escaped(make_record, name):
+    record = make_record(method=name, variant={'v': name}, budget=name, notes=name)
+    plain = page_of([make_record()])
+    page = page_of([record], title=name)
+    assert [tag for tag, _ in page.elements if tag not in ('small', 'li')] == [
+        tag for tag, _ in plain.elements if tag not in ('small', 'li')
+    ]
+    data = json.loads(page.data)
+    # The browser shows the record as it is: canonical content, no mark-up lost or added.
+    assert data['records'][record['id']]['notes'] == name
+    assert page.cells[0].split() == f'{name} v={name}'.split()
+
+
+def test_nothing_is_loaded_from_elsewhere(demo_folder):
+    records = read_records(demo_folder)
+    page = _Page(to_html(build_table(records, load_published()), records))
+    for tag, attributes in page.elements:
+        assert tag not in ('iframe', 'object', 'embed', 'base')
+        for name in ('src', 'href', 'srcset', 'action'):
+            value = attributes.get(name, '')
+            if tag == 'a' and name == 'href':  # a link that a person may follow
+                assert value.startswith(('https://', '#'))
+            else:
+                assert value == '' or value.startswith('data:')
+        assert not [name for name in attributes if name.startswith('on')]
+
+
+def test_every_measured_cell_opens_its_records(demo_folder):
+    records = read_records(demo_folder)
+    page = page_of(records)
+    there = json.loads(page.data)['records']
+    assert there.keys() == {record['id'] for record in records}
+    opened = set()
+    for tag, attributes in page.elements:
+        if tag == 'button' and 'data-records' in attributes:
+            opened |= set(attributes['data-records'].split())
+    assert opened == {record['id'] for record in records if record['task'] != 'pretrain'}
+
+
+def test_pictures_are_part_of_the_file(tmp_path, make_record):
+    Image.new('RGB', (4, 2), 'red').save(tmp_path / 'mixed_input.png')
+    (tmp_path / 'log.txt').write_text('not a picture')
+    page = page_of([make_record()], images=load_images([tmp_path]))
+    ((_, attributes),) = [element for element in page.elements if element[0] == 'img']
+    assert attributes['alt'] == 'mixed input'
+    assert attributes['src'].startswith('data:image/png;base64,')
+
+
+def test_pictures_that_are_not_there_are_named(tmp_path):
+    with pytest.raises(ValueError, match='no such picture'):
+        load_images([tmp_path / 'x.png'])
+    with pytest.raises(ValueError, match='no picture'):
+        load_images([tmp_path])
+    (tmp_path / 'a.txt').write_text('')
+    with pytest.raises(ValueError, match='expected a picture'):
+        load_images([tmp_path / 'a.txt'])

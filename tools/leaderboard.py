@@ -1,0 +1,56 @@
+"""Turn run records into a table (text, Markdown, CSV, LaTeX) or one self-contained HTML page."""
+
+import argparse
+import sys
+
+from mixae.leaderboard.tables import COLUMNS, DEFAULT_COLUMNS
+from mixae.leaderboard.write import FORMATS, PUBLISHED, write_leaderboard
+
+
+def parse_args():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('records', nargs='*', help='folders that hold run records, or record files')
+    parser.add_argument('--format', choices=FORMATS, default='text')
+    parser.add_argument('--out', metavar='PATH', help='the file to write (default: the terminal)')
+    parser.add_argument(
+        '--columns',
+        nargs='+',
+        default=list(DEFAULT_COLUMNS),
+        metavar='COLUMN',
+        help=f'of {", ".join(COLUMNS)}, or task:metric (default: all that the records fill)',
+    )
+    parser.add_argument(
+        '--published',
+        nargs='?',
+        choices=PUBLISHED,
+        const='matching',
+        default='none',
+        help='show published numbers too: those of the same tasks and data sets, or all',
+    )
+    parser.add_argument(
+        '--images', nargs='+', default=[], metavar='PATH', help='pictures for the page (html)'
+    )
+    parser.add_argument('--title', default='Leaderboard', help="the page's title (html)")
+    return parser.parse_args()
+
+
+def main():
+    args = parse_args()
+    try:
+        text = write_leaderboard(
+            args.records,
+            args.out,
+            args.format,
+            args.columns,
+            args.published,
+            args.images,
+            args.title,
+        )
+    except ValueError as error:
+        sys.exit(f'leaderboard: {error}')
+    if args.out is None:
+        sys.stdout.write(text)
+
+
+if __name__ == '__main__':
+    main()
