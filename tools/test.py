@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint: kNN and linear probes of a pre-trained one, or the test of a trained one."""
+"""Evaluate a checkpoint: probes of a pre-trained one, or the test of a trained one."""
 
 import argparse
 

@@ -125,6 +125,7 @@ class SeededDataset:
 
     def _where(self) -> str:
         parts = {
-            name: getattr(self.dataset, name, None) for name in ('data_root', 'data_prefix', 'split')
+            name: getattr(self.dataset, name, None)
+            for name in ('data_root', 'data_prefix', 'split')
         }
         return ', '.join(f'{name}={value!r}' for name, value in parts.items() if value)

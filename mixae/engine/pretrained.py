@@ -9,9 +9,20 @@ from mmengine.logging import HistoryBuffer, print_log
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+
+def _statistic(cls: type, name: str):
+    """In place of ``getattr``, which mmengine's history buffers pickle their statistics with."""
+    if cls is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
+        raise AttributeError(f'{name} of {cls} is not read from a checkpoint')
+    return getattr(cls, name)
+
+
 # What an mmengine checkpoint holds beside tensors: the message hub's history of scalars.
 SAFE_GLOBALS = [
     HistoryBuffer,
+    (_statistic, 'getattr'),
+    (_statistic, 'builtins.getattr'),
+    (_statistic, '__builtin__.getattr'),
     np.ndarray,
     np.dtype,
     np._core.multiarray._reconstruct,
@@ -157,7 +168,8 @@ def load_encoder(
 
 def _fit_pos_embed(pos_embed: Tensor, module: nn.Module, checkpoint: str | Path) -> Tensor:
     """``pos_embed`` at the module's grid; unchanged where it fits already."""
-    if pos_embed.shape == module.pos_embed.shape or pos_embed.shape[2:] != module.pos_embed.shape[2:]:
+    fitting = module.pos_embed.shape
+    if pos_embed.shape == fitting or pos_embed.shape[2:] != fitting[2:]:
         return pos_embed  # a different width is reported with the misshapen keys
     prefix = module.num_extra_tokens
     side = round((pos_embed.shape[1] - prefix) ** 0.5)
@@ -172,4 +184,3 @@ def _fit_pos_embed(pos_embed: Tensor, module: nn.Module, checkpoint: str | Path)
     return resample_abs_pos_embed(
         pos_embed, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix
     )
-

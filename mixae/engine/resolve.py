@@ -222,9 +222,18 @@ def _resolve_learning_rate(cfg: Config, world_size: int, notes: list[str]) -> No
 
 
 def _check_groups(cfg: Config) -> None:
-    """MixedAE: the group must divide the patches and the batch of each process."""
+    """MixedAE: the group must divide patches and batch; i-MAE: the batch holds pairs."""
     model = cfg.get('model', {})
-    if model.get('type') not in ('mixae.MixedAE', 'MixedAE') or not cfg.get('train_dataloader'):
+    if not cfg.get('train_dataloader'):
+        return
+    if model.get('type') in ('mixae.IMAE', 'IMAE'):
+        batch_size = cfg.train_dataloader.batch_size
+        if batch_size % 2 or not cfg.train_dataloader.get('drop_last', False):
+            raise ConfigError(
+                f'i-MAE mixes pairs: train_dataloader needs an even batch_size, got {batch_size}, '
+                'and drop_last=True.'
+            )
+    if model.get('type') not in ('mixae.MixedAE', 'MixedAE'):
         return
     try:
         groups = group_size(model.get('mix_ratio', 0.25))

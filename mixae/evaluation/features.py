@@ -53,12 +53,12 @@ def extract_features(
     for batch in dataloader:
         batch = model.data_preprocessor(batch, False)
         features_BD = pool_tokens(model.backbone.features(batch['inputs'])[-1], pool)
-        for feature_D, sample in zip(features_BD.float().cpu().numpy(), batch['data_samples']):
-            results.append((feature_D, int(sample.gt_label)))
+        labels = [int(sample.gt_label) for sample in batch['data_samples']]
+        results += zip(features_BD.float().cpu().numpy(), labels, strict=True)
         bar.update()
     print()
     results = collect_results(results, len(dataloader.dataset), device='cpu')
     if results is None:
         return None, None
-    features, labels = zip(*results)
+    features, labels = zip(*results, strict=True)
     return np.stack(features), np.array(labels)

@@ -80,4 +80,4 @@ class FeatureProbeLoop(BaseLoop):
         scores_MC = self.probe(train_ND, labels_N, test_MD, self.num_classes)
         topk = (1, 5) if self.num_classes >= 5 else (1,)
         values = Accuracy.calculate(scores_MC, torch.from_numpy(labels_M), topk=topk)
-        return {f'accuracy/top{k}': v[0].item() for k, v in zip(topk, values)}
+        return {f'accuracy/top{k}': v[0].item() for k, v in zip(topk, values, strict=True)}

@@ -16,11 +16,11 @@ model = dict(
     ),
 )
 method = 'mixedae'
-# What records and tables show of this model: name and place below `model`.
+# What records and tables show of this model: name and place in the config.
 variant = dict(
-    mode='attention.mode',
-    mix_ratio='mix_ratio',
-    topk='attention.topk',
-    contrast='contrast.weight',
-    segment_embed='segment_embed',
+    mode='model.attention.mode',
+    mix_ratio='model.mix_ratio',
+    topk='model.attention.topk',
+    contrast='model.contrast.weight',
+    segment_embed='model.segment_embed',
 )

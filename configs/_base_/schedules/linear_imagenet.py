@@ -7,9 +7,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-4, begin=0, end=None, convert_to_iter_based=True),
-    dict(
-        type='CosineAnnealingLR', T_max=None, begin=None, end=None, convert_to_iter_based=True
-    ),
+    dict(type='CosineAnnealingLR', T_max=None, begin=None, end=None, convert_to_iter_based=True),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval=None)
 val_cfg = dict()

@@ -120,11 +120,11 @@ class ProvenanceHook(Hook):
 def describe_variant(cfg: Config) -> dict:
     """What sets a pre-training run apart within its method: the config's ``variant``.
 
-    Each entry names a key of ``model`` by its path, so that an override shows in the tables.
+    Each entry names a key of the config by its path, so that an override shows in the tables.
     """
     values = {}
     for name, path in (cfg.get('variant') or {}).items():
-        value = cfg.model
+        value = cfg
         for key in path.split('.'):
             value = None if value is None else value.get(key)
         values[name] = value

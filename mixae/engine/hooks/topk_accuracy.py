@@ -36,8 +36,8 @@ class TopKAccuracyHook(Hook):
         self.attention = getattr(model, 'attention', None)
         if self.attention is None or not hasattr(self.attention, 'accuracy'):
             raise TypeError(
-                f'TopKAccuracyHook reads the homologous attention of MixedAE; {type(model).__name__} '
-                'has none. Remove the hook from custom_hooks.'
+                f'TopKAccuracyHook reads the homologous attention of MixedAE; '
+                f'{type(model).__name__} has none. Remove the hook from custom_hooks.'
             )
         self.num_patches = model.backbone.num_patches
 

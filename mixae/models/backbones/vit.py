@@ -80,7 +80,8 @@ class MaskedViT(MAEViT):
             load_encoder(self, self.pretrained)
 
     def train(self, mode: bool = True) -> 'MaskedViT':
-        return super().train(mode and not self.frozen)
+        super().train(mode and not self.frozen)
+        return self  # mmpretrain's returns None
 
     def forward(self, x: Tensor, mask: bool | Tensor | None = True):
         """Encode images.

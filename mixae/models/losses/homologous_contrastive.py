@@ -72,8 +72,8 @@ def supcon_loss(z_MLd: Tensor, groups: int, temperature: float) -> Tensor:
     per_image = L // groups
     if per_image < 2:
         raise ValueError(
-            f'The contrastive loss needs 2 patches of each image in a mixed sample, got {per_image} '
-            f'({L} patches, groups of {groups}).'
+            f'The contrastive loss needs 2 patches of each image in a mixed sample, got '
+            f'{per_image} ({L} patches, groups of {groups}).'
         )
     with torch.autocast(z_MLd.device.type, enabled=False):
         z_MLd = F.normalize(z_MLd.float(), dim=-1)

@@ -1,0 +1,17 @@
+# Tiny-ImageNet at 64x64; tools/datasets/prepare_tiny_imagenet.py prepares the folder.
+_base_ = ['imagenet_pretrain.py']
+
+train_dataloader = dict(
+    batch_size=256,
+    dataset=dict(
+        dataset=dict(
+            _delete_=True,
+            type='CustomDataset',
+            data_root='data/tiny-imagenet-200',
+            data_prefix='train',
+            with_label=True,
+            pipeline={{_base_.train_pipeline}},
+        ),
+    ),
+)
+data_about = dict(name='tiny_imagenet', description='Tiny-ImageNet-200')

@@ -1,0 +1,9 @@
+# Tiny-ImageNet, both splits without augmentation.
+_base_ = ['cifar_probe.py']
+
+data_root = 'data/tiny-imagenet-200'
+test_dataloader = dict(
+    num_workers=8, dataset=dict(dataset=dict(data_root=data_root, data_prefix='val'))
+)
+train_features = dict(num_workers=8, dataset=dict(dataset=dict(data_root=data_root)))
+data_about = dict(name='tiny_imagenet', description='Tiny-ImageNet-200', split='val')

@@ -1,0 +1,29 @@
+"""Prepare CIFAR-10 or CIFAR-100 as folders of images."""
+
+import argparse
+
+from mixae.datasets.image_folders import CIFAR, describe_folder, prepare_cifar
+from mixae.engine.launch import run_tool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('name', choices=list(CIFAR))
+    parser.add_argument('--out', help='folder to write; default data/NAME')
+    parser.add_argument('--no-download', action='store_true', help='use OUT/original only')
+    parser.add_argument(
+        '--describe',
+        metavar='TEXT',
+        help='OUT holds the images already (train/CLASS/..., test/CLASS/...): check them and note '
+        'what they are, for the run records',
+    )
+    args = parser.parse_args()
+    out = args.out or f'data/{args.name}'
+    if args.describe:
+        describe_folder(out, args.name, args.describe)
+    else:
+        prepare_cifar(args.name, out, download=not args.no_download)
+
+
+if __name__ == '__main__':
+    run_tool(main)
