@@ -1,10 +1,13 @@
 """Turn run records into a table (text, Markdown, CSV, LaTeX) or one self-contained HTML page."""
 
 import argparse
+import contextlib
 import sys
 
-from mixae.leaderboard.tables import COLUMNS, DEFAULT_COLUMNS
-from mixae.leaderboard.write import FORMATS, PUBLISHED, write_leaderboard
+# The mm* packages print when they are imported; the standard output is for the table.
+with contextlib.redirect_stdout(sys.stderr):
+    from mixae.leaderboard.tables import COLUMNS, DEFAULT_COLUMNS
+    from mixae.leaderboard.write import FORMATS, PUBLISHED, write_leaderboard
 
 
 def parse_args():

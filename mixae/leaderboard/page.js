@@ -204,7 +204,9 @@
   }
 
   const columns = Object.fromEntries(data.columns.map((column) => [column.id, column]));
-  const COSTS = { time: ['hours of pre-training', 3600], device_hours: ['device hours', 1], images_seen: ['images seen', 1], flops: ['FLOPs', 1] };
+  // A time is shown in the unit that suits the longest; the rest has one.
+  const TIMES = [['hours of pre-training', 3600], ['minutes of pre-training', 60]];
+  const COSTS = { device_hours: ['device hours', 1], images_seen: ['images seen', 1], flops: ['FLOPs', 1] };
   const methods = [...new Set(data.points.map((point) => point.method))];
 
   const plottable = (y, x) => data.points.filter((point) => point.cells[y] && point.cells[x]);
@@ -217,12 +219,13 @@
     if (!yColumns.length) return;
     const place = byId('cost-plot');
     const [yKey, xKey] = [byId('plot-y').value, byId('plot-x').value];
-    const [name, size] = COSTS[columns[xKey].cost];
     const points = plottable(yKey, xKey).filter((point) => !rows[data.points.indexOf(point)].hidden);
     if (!points.length) {
       place.replaceChildren(element('p', { class: 'hint' }, 'No row with both, as filtered.'));
       return;
     }
+    const longest = Math.max(...points.map((point) => point.cells[xKey].mean));
+    const [name, size] = COSTS[columns[xKey].cost] ?? TIMES[longest < 7200 ? 1 : 0];
     const xs = points.map((point) => point.cells[xKey].mean / size);
     const ys = points.flatMap(({ cells }) => [cells[yKey].mean - (cells[yKey].std ?? 0), cells[yKey].mean + (cells[yKey].std ?? 0)]);
     const plot = axes(place, [0, Math.max(...xs) * 1.12 || 1], span(ys, 0.12), name, columns[yKey].header);

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mixae.leaderboard.record import RunRecord
-from mixae.leaderboard.tables import Row, Table, cell_text, column_header
+from mixae.leaderboard.tables import Row, Table, cell_parts, column_header
 
 _TYPES = {'.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp', '.svg': 'svg+xml'}
 _HERE = Path(__file__).parent
@@ -72,7 +72,7 @@ def to_html(
         title=title,
         table=table,
         headers=[column_header(column) for column in table.columns],
-        cell_text=cell_text,
+        cell_parts=cell_parts,
         images=images,
         methods=list(dict.fromkeys(row.method_text for row in table.rows)),
         backbones=list(dict.fromkeys(row.backbone_text for row in table.rows)),

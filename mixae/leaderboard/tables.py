@@ -15,13 +15,16 @@ import json
 import os
 import re
 import statistics
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from urllib.parse import quote
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
@@ -679,25 +682,34 @@ def column_header(column: Column) -> str:
     return f'{column.header} ({column.unit})' if column.unit else column.header
 
 
-def cell_text(cell: Cell, column: Column) -> str:
-    """A cell as people read it: mean ± std (n), and Δ, the difference from MAE."""
+def cell_parts(cell: Cell, column: Column) -> tuple[str, str]:
+    """A cell as people read it, in two parts: mean ± std; runs and difference from MAE."""
     if column.kind.cost:
-        return f'{cell.mean:+g} % vs MAE' if cell.is_delta else cost_text(column.id, cell.mean)
+        return (
+            f'{cell.mean:+g} % vs MAE' if cell.is_delta else cost_text(column.id, cell.mean),
+            '',
+        )
     digits = _digits(column)
     if cell.is_delta:
-        return f'{cell.mean:+.{digits}f} vs MAE'
+        return f'{cell.mean:+.{digits}f} vs MAE', ''
     text = f'{cell.mean:.{digits}f}'
     if cell.std is not None:
-        runs = f'n={cell.n}'
-        if 0 < cell.pretrainings < cell.n:
-            plural = 's' if cell.pretrainings > 1 else ''
-            runs += f', {cell.pretrainings} pre-training{plural}'
-        text += f' ± {cell.std:.{digits}f} ({runs})'
-    elif cell.records:
-        text += ' (n=1)'
+        text += f' ± {cell.std:.{digits}f}'
+    details = []
+    if cell.records:
+        details.append(f'n={cell.n}')
+    if 0 < cell.pretrainings < cell.n:
+        plural = 's' if cell.pretrainings > 1 else ''
+        details.append(f'{cell.pretrainings} pre-training{plural}')
     if cell.delta is not None:
-        text += f' Δ {cell.delta:+.{digits}f}'
-    return text
+        details.append(f'Δ {cell.delta:+.{digits}f}')
+    return text, ', '.join(details)
+
+
+def cell_text(cell: Cell, column: Column) -> str:
+    """Both parts of `cell_parts` on one line."""
+    value, details = cell_parts(cell, column)
+    return f'{value} ({details})' if details else value
 
 
 def cost_text(name: str, value: float) -> str:
@@ -776,29 +788,68 @@ def escape_markdown(text: str) -> str:
 def to_text(table: Table, width: int | None = None) -> str:
     """The table for a terminal, without the links.
 
+    What all rows share stands above it; columns that do not fit go into a second table below.
+
     Args:
-        width: characters a line (default: the terminal's); longer cells are wrapped.
+        width: characters a line (default: the terminal's).
     """
     out = io.StringIO()
     console = Console(file=out, width=width or Console().width, color_system=None)
-    drawn = RichTable(box=box.SIMPLE_HEAD)
-    for label in LABELS:
-        drawn.add_column(label, overflow='fold')
-    for column in table.columns:
-        drawn.add_column(_terminal(column_header(column)), justify='right', overflow='fold')
-    for row in table.rows:
-        cells = []
-        for column in table.columns:
-            cell = row.cells.get(column.id)
-            mark = ['', '* ', '+ '][cell.rank] if cell else ''
-            cells.append(mark + cell_text(cell, column) if cell else '')
-        drawn.add_row(*map(_terminal, [*row_labels(row), *cells]))
-    console.print(drawn)
+    labels, shared = _text_labels(table)
+    for text in shared:
+        console.print(_terminal(text))
+    columns = [_text_column(column, table.rows) for column in table.columns]
+    room = console.width - _wide(labels) - 6
+    while columns:
+        used = max(1, sum(total <= room for total in accumulate(_wide(c) + 2 for c in columns)))
+        drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), collapse_padding=True)
+        drawn.add_column(labels[0], overflow='fold')
+        for column in columns[:used]:
+            drawn.add_column(column[0], justify='right', no_wrap=used > 1)
+        for line in list(zip(labels, *columns[:used], strict=True))[1:]:
+            drawn.add_row(*line)
+        console.print(drawn)
+        columns = columns[used:]
     for note in table.footnotes:
         console.print(_terminal(f'- {note}'))
     if any(cell.rank for row in table.rows for cell in row.cells.values()):
-        console.print(Text('- *: best; +: second best.'))
+        console.print(_terminal('- *: best; +: second best.'))
     return out.getvalue()
+
+
+def _text_labels(table: Table) -> tuple[list[Text], list[str]]:
+    """Header and row labels for the terminal, and lines for what all rows have in common."""
+    labels = [_terminal('Method')]
+    shared = []
+    lines = [list(row_labels(row)) for row in table.rows]
+    for index in (2, 3, 4):
+        there = {line[index] for line in lines} - {'none'}
+        if len(there) == 1:
+            shared.append(f'{LABELS[index]}: {there.pop()}')
+            for line in lines:
+                line[index] = ''
+    for line in lines:
+        parts = (_terminal(part) for part in line if part and part not in ('none', 'measured'))
+        labels.append(Text('\n').join(parts))
+    return labels, [line for line in shared if not line.endswith(': measured')]
+
+
+def _text_column(column: Column, rows: Sequence[Row]) -> list[Text]:
+    texts = [Text('\n').join(map(_terminal, textwrap.wrap(column_header(column), 12)))]
+    for row in rows:
+        cell = row.cells.get(column.id)
+        if cell is None:
+            texts.append(Text(''))
+            continue
+        value, details = cell_parts(cell, column)
+        mark = ('', '* ', '+ ')[cell.rank]
+        lines = filter(None, (mark + value, details))
+        texts.append(Text('\n').join(map(_terminal, lines)))
+    return texts
+
+
+def _wide(texts: Iterable[Text]) -> int:
+    return max(cell_len(line) for text in texts for line in text.plain.split('\n'))
 
 
 def _terminal(text: str) -> Text:

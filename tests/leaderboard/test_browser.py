@@ -223,7 +223,7 @@ def test_cost_plot_follows_choice_and_filters(page):
         return [mark.get_attribute('aria-label') for mark in marks]
 
     assert len(points()) == 6, 'every measured row that has a pre-training'
-    assert all('hours of pre-training' in label for label in points())
+    assert all('minutes of pre-training' in label for label in points())
     choose(page, 'plot-x', 'Images seen')
     assert any('2.4e+5 images seen' in label for label in points()), "i-MAE with its teacher's"
     choose(page, 'filter-method', 'MAE')
