@@ -1,5 +1,6 @@
 """A wrapper that makes any data set's augmentation repeatable, and survives unreadable images."""
 
+import logging
 import random
 from copy import deepcopy
 
@@ -99,7 +100,7 @@ class SeededDataset:
                         f'{path} cannot be read as an image ({error}); the next readable image '
                         'of the data set takes its place.',
                         logger='current',
-                        level='WARNING',
+                        level=logging.WARNING,
                     )
         raise OSError(
             f'{MAX_REPLACEMENTS + 1} images in a row, from index {index}, cannot be read; the last '
