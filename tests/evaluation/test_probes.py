@@ -1,0 +1,113 @@
+"""kNN and linear probe against scikit-learn."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from mixae.evaluation.probes import LinearProbe, WeightedKNN
+
+
+@pytest.fixture(scope='module')
+def digits():
+    x, y = load_digits(return_X_y=True)
+    x_train, x_test, y_train, y_test = train_test_split(
+        x.astype(np.float32), y, test_size=500, random_state=0, stratify=y
+    )
+    return x_train, y_train, x_test, y_test
+
+
+@pytest.mark.parametrize('k, temperature', [(1, 0.07), (20, 0.07), (20, 1.0), (200, 0.2)])
+def test_knn_votes_as_scikit_learns(digits, k, temperature):
+    x_train, y_train, x_test, _ = digits
+    theirs = KNeighborsClassifier(
+        k,
+        metric='cosine',
+        algorithm='brute',
+        # A common factor cancels in scikit-learn's shares, and keeps exp in range.
+        weights=lambda distance: np.exp(-distance / temperature),
+    ).fit(x_train, y_train)
+    scores = WeightedKNN(k, temperature)(x_train, y_train, x_test, 10)
+    shares = (scores / scores.sum(dim=1, keepdim=True)).numpy()
+    np.testing.assert_allclose(shares, theirs.predict_proba(x_test), atol=2e-3)
+
+
+def test_knn_with_fewer_images_than_neighbours_uses_all(digits):
+    x_train, y_train, x_test, _ = digits
+    few = WeightedKNN(500)(x_train[:30], y_train[:30], x_test, 10)
+    assert torch.equal(few, WeightedKNN(30)(x_train[:30], y_train[:30], x_test, 10))
+
+
+def test_knn_ignores_the_length_of_features(digits):
+    x_train, y_train, x_test, _ = digits
+    scale = np.linspace(0.1, 9, len(x_train), dtype=np.float32)[:, None]
+    a, b = (WeightedKNN()(x, y_train, x_test, 10) for x in (x_train, x_train * scale))
+    torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('options', [dict(k=0), dict(temperature=0)])
+def test_knn_names_impossible_options(options):
+    with pytest.raises(ValueError, match='must be positive'):
+        WeightedKNN(**options)
+
+
+def accuracy(scores, labels):
+    return float((scores.argmax(dim=1).numpy() == labels).mean())
+
+
+def test_linear_probe_is_as_good_as_logistic_regression(digits):
+    x_train, y_train, x_test, y_test = digits
+    scaler = StandardScaler().fit(x_train)
+    theirs = LogisticRegression(max_iter=1000, C=10).fit(scaler.transform(x_train), y_train)
+    expected = theirs.score(scaler.transform(x_test), y_test)
+    scores = LinearProbe(epochs=40, warmup_epochs=4)(x_train, y_train, x_test, 10)
+    assert accuracy(scores, y_test) == pytest.approx(expected, abs=0.02)
+    assert expected > 0.94
+
+
+def test_linear_probe_is_linear_in_the_features(digits):
+    """A classifier that a linear one cannot be would break the protocol."""
+    x_train, y_train, _, _ = digits
+    a, b = torch.randn(2, 64, generator=torch.Generator().manual_seed(0)).numpy()
+    probe = LinearProbe(epochs=2, warmup_epochs=1)
+    scores = probe(x_train, y_train, np.stack([a, b, (a + b) / 2]), 10)
+    torch.testing.assert_close(scores[2], scores[:2].mean(dim=0), rtol=1e-4, atol=1e-4)
+
+
+def test_linear_probe_does_not_see_the_scale_of_features(digits):
+    """BatchNorm without affine: two methods are compared at any scale of their features."""
+    _, y_train, _, _ = digits
+    rng = np.random.default_rng(0)
+    x_train, x_test = (rng.normal(size=(n, 64)).astype(np.float32) for n in (len(y_train), 50))
+    scale, shift = np.float32(7.0), np.float32(3.0)
+    probe = LinearProbe(epochs=3, warmup_epochs=1)
+    a = probe(x_train, y_train, x_test, 10)
+    b = probe(x_train * scale + shift, y_train, x_test * scale + shift, 10)
+    torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)
+
+
+def test_linear_probe_repeats_by_seed_alone(digits):
+    x_train, y_train, x_test, _ = digits
+    runs = []
+    for global_seed, seed in ((0, 0), (1, 0), (1, 1)):
+        torch.manual_seed(global_seed)
+        probe = LinearProbe(epochs=2, warmup_epochs=0, seed=seed)
+        runs.append(probe(x_train, y_train, x_test, 10))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[1], runs[2])
+
+
+def test_linear_probe_on_fewer_images_than_a_batch(digits):
+    x_train, y_train, x_test, y_test = digits
+    scores = LinearProbe(epochs=60, warmup_epochs=0)(x_train[:200], y_train[:200], x_test, 10)
+    assert accuracy(scores, y_test) > 0.8
+
+
+@pytest.mark.parametrize('warmup', [-1, 10, 11])
+def test_linear_probe_names_an_impossible_warm_up(warmup):
+    with pytest.raises(ValueError, match=f'warmup_epochs={warmup}'):
+        LinearProbe(epochs=10, warmup_epochs=warmup)
