@@ -23,6 +23,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmengine.utils import ProgressBar
+from mmpretrain.models import MAE
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 from torch import Tensor, nn
@@ -523,23 +524,36 @@ def load_imae(config: dict, checkpoint: str) -> IMAE:
             layers where the config has them.
     """
     model = MODELS.build({**config, 'distill': None, 'teacher': None})
+    return _load_parts(model, ('disentangle', 'neck'), checkpoint)
+
+
+def load_mae(config: dict, checkpoint: str) -> MAE:
+    """An MAE, encoder and decoder, of the architecture of an i-MAE's ``model``; as above."""
+    parts = ('data_preprocessor', 'backbone', 'neck', 'head')
+    model = MODELS.build(
+        dict(type='mmpretrain.MAE', **{part: config[part] for part in parts if part in config})
+    )
+    return _load_parts(model, ('neck',), checkpoint)
+
+
+def _load_parts(model: nn.Module, names: tuple[str, ...], checkpoint: str) -> nn.Module:
+    """Load the encoder and the named modules, each strictly."""
     load_encoder(model.backbone, checkpoint, allow=())
-    for name in ('disentangle', 'neck'):
-        module = getattr(model, name)
+    weights = {
+        key.removeprefix('module.'): value
+        for key, value in read_checkpoint(checkpoint)['state_dict'].items()
+    }
+    for name in names:
+        module, prefix = getattr(model, name), f'{name}.'
         if module is None:
             continue
-        prefix = f'{name}.'
-        state = {
-            key.removeprefix('module.').removeprefix(prefix): value
-            for key, value in read_checkpoint(checkpoint)['state_dict'].items()
-            if key.removeprefix('module.').startswith(prefix)
-        }
+        state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
         try:
             module.load_state_dict(state)
         except RuntimeError as error:
             raise CheckpointError(
-                f'{checkpoint} does not fit the {name} of its config; is it the checkpoint of an '
-                f'i-MAE of that config? {error}'
+                f'{checkpoint} does not fit the {name} of its config; is it the checkpoint of '
+                f'that {type(model).__name__}? {error}'
             ) from None
     return model.eval()
 

@@ -333,6 +333,6 @@ def _check_teacher(module: IMAE, state_dict: dict, prefix: str, *args) -> None:
 
 
 def _build(option: bool | dict | None, **defaults) -> nn.Module | None:
-    if not option:
+    if option is None or option is False:
         return None
     return MODELS.build({**defaults, **(option if isinstance(option, dict) else {})})
