@@ -36,7 +36,7 @@ def resolve(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config
     notes: list[str] = []
     _resolve_pretrained(cfg, notes)
     _resolve_model(cfg)
-    _resolve_workers(cfg)
+    _resolve_dataloaders(cfg, cuda)
     _resolve_pipelines(cfg)
     _resolve_schedule(cfg, notes)
     _resolve_learning_rate(cfg, world_size, notes)
@@ -147,11 +147,13 @@ def _resolve_pipelines(cfg: Config) -> None:
                 _fill(node, scale=size, crop_size=size)
 
 
-def _resolve_workers(cfg: Config) -> None:
-    """torch refuses persistent workers where there are none (``num_workers=0``)."""
+def _resolve_dataloaders(cfg: Config, cuda: bool) -> None:
+    """No persistent workers where there are none, no pinned memory without a GPU."""
     for dataloader in _dataloaders(cfg):
         if dataloader.get('num_workers', 0) == 0:
             dataloader.persistent_workers = False
+        if not cuda:
+            dataloader.pin_memory = False
 
 
 def _walk(node) -> Iterator[dict]:

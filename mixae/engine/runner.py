@@ -1,5 +1,6 @@
 """The Runner of mixae's configs (``runner_type='mixae.MixaeRunner'``)."""
 
+import logging
 import os
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_dist_info, is_distributed, master_only
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -43,6 +45,14 @@ class MixaeRunner(Runner):
         for note in notes:
             runner.logger.info(note)
         return runner
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        """As mmengine's, without a line for each parameter on the terminal; the file has them."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(lambda record: 'paramwise_options' not in record.getMessage())
+        return logger
 
     def test(self) -> dict:
         """As mmengine's; a probe's encoder is loaded first, where its config names it."""
