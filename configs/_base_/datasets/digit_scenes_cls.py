@@ -2,13 +2,13 @@
 # flips, which would turn digits into what is none.
 num_classes = 10
 train_pipeline = [
-    dict(type='RandomCrop', crop_size=64, padding=8, padding_mode='reflect'),
+    dict(type='RandomCrop', crop_size=None, padding=8, padding_mode='reflect'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
-    batch_size=256,
-    num_workers=2,
+    batch_size=128,
+    num_workers=1,
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='mixae.EpochSampler', shuffle=True),
@@ -20,7 +20,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=256,
-    num_workers=2,
+    num_workers=1,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='default_collate'),

@@ -1,18 +1,18 @@
-# Digit scenes, one digit a picture at 64x64, for pre-training: crops and flips as in MAE.
+# Digit scenes, one digit a picture at 64x64, for pre-training: crops as in MAE, but no flips, which
+# turn digits into what is none.
 train_pipeline = [
     dict(
         type='RandomResizedCrop',
-        scale=64,
-        crop_ratio_range=(0.2, 1.0),
+        scale=None,
+        crop_ratio_range=(0.3, 1.0),
         backend='pillow',
         interpolation='bicubic',
     ),
-    dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=256,
-    num_workers=2,
+    batch_size=128,
+    num_workers=1,
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='mixae.EpochSampler', shuffle=True),
