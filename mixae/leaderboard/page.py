@@ -101,12 +101,18 @@ def _data(table: Table, records: Sequence[RunRecord]) -> dict:
             )
         ],
         points=[_point(table, row) for row in table.rows],
-        curves=[
-            dict(curve, name=name, run=_run_text(record), record=record_id)
-            for record_id, record in shown.items()
-            for name, curve in (record.get('curves') or {}).items()
-        ],
+        curves=_curves(shown.values()),
     )
+
+
+def _curves(records: Iterable[RunRecord]) -> list[dict]:
+    """Each curve once: the records of all evaluations of one pre-training carry the same."""
+    curves = {}
+    for record in records:
+        run = _run_text(record)
+        for name, curve in (record.get('curves') or {}).items():
+            curves.setdefault((run, name, json.dumps(curve)), dict(curve, name=name, run=run))
+    return list(curves.values())
 
 
 def _point(table: Table, row: Row) -> dict:
@@ -121,7 +127,8 @@ def _point(table: Table, row: Row) -> dict:
 
 def _run_text(record: RunRecord) -> str:
     variant = ', '.join(f'{key}={value}' for key, value in sorted(record['variant'].items()))
-    parts = (record['method'], variant, record['backbone']['arch'], f'seed {record["seed"]}')
+    seed = (record['pretraining'] or record)['seed']
+    parts = (record['method'], variant, record['backbone']['arch'], f'seed {seed}')
     return ', '.join(filter(None, parts))
 
 

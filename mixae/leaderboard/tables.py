@@ -272,6 +272,11 @@ def build_table(
                 continue
             entry = record['metrics'][name]
             value, unit = _in_percent(entry['value'], entry['unit'])
+            if kind.key in COLUMNS and unit != '%':
+                raise TableError(
+                    f'{record.path or record["id"]}: {name} has the unit {unit!r}; expected '
+                    "'%' or 'fraction' (0..1)."
+                )
             column = _measured_column(kind, record, name, made)
             if (unit, entry['higher_is_better']) != (column.unit, column.higher_is_better):
                 raise TableError(

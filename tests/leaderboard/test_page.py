@@ -97,6 +97,20 @@ def test_every_measured_cell_opens_its_records(demo_folder):
     assert opened == {record['id'] for record in records if record['task'] != 'pretrain'}
 
 
+def test_a_curve_that_all_evaluations_carry_is_shown_once(make_record):
+    def curves(level):
+        return dict(topk=dict(x_label='', y_label='', x=[1, 2], lines=dict(a=[level, None])))
+
+    records = [
+        make_record(curves=curves(0.5), seed=7),
+        make_record(curves=curves(0.5), seed=8, task='knn'),
+        make_record(curves=curves(0.6), pretraining=dict(seed=1)),
+    ]
+    shown = json.loads(page_of(records).data)['curves']
+    assert [curve['lines']['a'] for curve in shown] == [[0.5, None], [0.6, None]]
+    assert [curve['run'] for curve in shown] == ['mae, vit-tiny, seed 0', 'mae, vit-tiny, seed 1']
+
+
 def test_pictures_are_part_of_the_file(tmp_path, make_record):
     Image.new('RGB', (4, 2), 'red').save(tmp_path / 'mixed_input.png')
     (tmp_path / 'log.txt').write_text('not a picture')

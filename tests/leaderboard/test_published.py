@@ -32,7 +32,7 @@ def test_mmpretrain_rows_are_its_model_index():
         model = index[result.entry]
         assert model['Results'][0]['Metrics']['Top 1 Accuracy'] == result.value
         assert model['Results'][0]['Dataset'].lower() == result.dataset.lower()
-        size = result.backbone['arch'].removeprefix('vit-')
+        size = {'B': 'base', 'L': 'large', 'H': 'huge'}[result.backbone['arch'][-1]]
         patch = f'p{result.backbone["patch_size"]}'
         assert f'vit-{size}-{patch}_mae-{result.pretraining["epochs"]}e-pre' in result.entry
         assert ('linear' in result.entry) == (result.task == 'linear')
@@ -97,8 +97,8 @@ def test_separability_is_consistent_after_regression():
         rows.setdefault(key, {})[result.metric] = result
     assert len(rows) == 12
     for row in rows.values():
-        assert row['cosine/aft'].value == pytest.approx(math.sqrt(row['r2/aft'].value), abs=0.03)
-        assert not row['nrmse/aft'].higher_is_better and row['r2/aft'].higher_is_better
+        assert row['aft/cosine'].value == pytest.approx(math.sqrt(row['aft/r2'].value), abs=0.03)
+        assert not row['aft/nrmse'].higher_is_better and row['aft/r2'].higher_is_better
 
 
 def test_mixedae_enters_as_differences():

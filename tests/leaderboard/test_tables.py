@@ -87,11 +87,17 @@ def test_fractions_and_percent_are_one_unit(make_record):
 
 def test_one_metric_in_two_units_is_refused(make_record):
     records = [
-        make_record(metrics={'accuracy/top1': metric(50, unit)}, seed=seed)
-        for seed, unit in enumerate(['%', 'points'])
+        make_record(task='separability', metrics={'mse': metric(50, unit, False)}, seed=seed)
+        for seed, unit in enumerate(['', 'pixels'])
     ]
-    with pytest.raises(TableError, match="'points'"):
-        build_table(records)
+    with pytest.raises(TableError, match="'pixels'"):
+        build_table(records, columns=['separability:mse'])
+
+
+def test_a_share_without_a_unit_is_refused_and_not_shown_a_hundred_times_too_small(make_record):
+    record = make_record(task='detection', metrics={'coco/segm_mAP': metric(0.31, '')})
+    with pytest.raises(TableError, match="coco/segm_mAP.*unit ''.*'%' or 'fraction'"):
+        build_table([record])
 
 
 def test_a_record_without_its_tasks_metric_is_named(make_record, tmp_path):
@@ -283,9 +289,9 @@ def test_nothing_to_show_is_said(make_record):
 
 
 def test_any_metric_can_be_a_column(make_record):
-    metrics = {'nrmse/aft': metric(0.2, '', False), 'cosine/aft': metric(0.7, '')}
+    metrics = {'aft/nrmse': metric(0.2, '', False), 'aft/cosine': metric(0.7, '')}
     records = [make_record(task='separability', metrics=metrics)]
-    table = build_table(records, columns=['separability:nrmse/aft', 'separability:cosine/aft'])
+    table = build_table(records, columns=['separability:aft/nrmse', 'separability:aft/cosine'])
     assert [column.higher_is_better for column in table.columns] == [False, True]
     assert '0.200' in to_markdown(table)
 
