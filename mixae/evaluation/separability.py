@@ -29,8 +29,11 @@ from sklearn.linear_model import Lasso
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
-from mixae.engine.hooks.record import _pretraining
+from mixae.engine.hooks.provenance import (
+    describe_backbone,
+    peak_memory_bytes,
+    pretraining_block,
+)
 from mixae.engine.pretrained import CheckpointError, load_encoder, read_checkpoint
 from mixae.engine.resolve import resolve
 from mixae.leaderboard.record import describe_config, metric, new_record, write_record
@@ -505,7 +508,7 @@ def _record(
             for key, value in row[when].items()
         },
         seed=protocol.seed,
-        pretraining=_pretraining(Path(checkpoint), told),
+        pretraining=pretraining_block(checkpoint, told),
         config=describe_config(config),
         cost=dict(seconds=seconds, peak_memory_bytes=peak_memory_bytes()),
         notes=f'{protocol}. The time is that of all rows together.',

@@ -2,6 +2,7 @@
 
 import resource
 import time
+from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -14,7 +15,13 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from mixae.leaderboard.record import collect_environment, config_sha256, portable
+from mixae.engine.pretrained import read_checkpoint
+from mixae.leaderboard.record import (
+    collect_environment,
+    config_sha256,
+    file_sha256,
+    portable,
+)
 from mixae.registry import HOOKS
 
 KEY = 'mixae'
@@ -30,6 +37,24 @@ CPU_ATTENTION = {
 }
 
 
+# Of a checkpoint's account of itself, what a record's `pretraining` block takes.
+PRETRAINING_FIELDS = (
+    'config',
+    'config_sha256',
+    'dataset',
+    'epochs',
+    'images_seen',
+    'seconds',
+    'device',
+    'device_count',
+    'flops',
+    'labels_in_pretraining',
+    'teacher',
+    'seed',
+    'commit',
+)
+
+
 @HOOKS.register_module()
 class ProvenanceHook(Hook):
     """Counts what training costs and stores it, with what was trained, in every checkpoint.
@@ -42,10 +67,16 @@ class ProvenanceHook(Hook):
     priority = 'VERY_HIGH'
 
     def __init__(self) -> None:
+        self.origin: dict | None = None  # of a transfer run: what it started from
         self.seconds = 0.0
         self.images_seen = 0
         self.flops_per_image: float | None = None
         self._counter: FlopCounterMode | None = None
+
+    def before_run(self, runner: Runner) -> None:
+        pretrained = runner.cfg.get('pretrained')
+        if pretrained not in (None, 'scratch'):
+            self.origin = read_origin(pretrained)
 
     def before_train(self, runner: Runner) -> None:
         self._clock = time.perf_counter()
@@ -83,6 +114,8 @@ class ProvenanceHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         before = checkpoint.get(KEY)
+        if before and self.origin is None:
+            self.origin = before.get('origin')
         if before and runner._resume:
             self.seconds = before['seconds']
             self.images_seen = before['images_seen']
@@ -112,6 +145,7 @@ class ProvenanceHook(Hook):
                 teacher=getattr(model, 'teacher_provenance', None),
                 seed=runner.seed,
                 commit=environment['commit']['hash'],
+                origin=self.origin,
             ),
             roots=[runner.work_dir],
         )
@@ -127,8 +161,35 @@ def describe_variant(cfg: Config) -> dict:
         value = cfg
         for key in path.split('.'):
             value = None if value is None else value.get(key)
+        if isinstance(value, dict):
+            value = ', '.join(f'{k}={v}' for k, v in value.items() if v is not None)
         values[name] = value
     return values
+
+
+def pretraining_block(checkpoint: str | Path, told: dict) -> dict:
+    """A record's ``pretraining`` block; what a checkpoint of others does not tell stays null.
+
+    Args:
+        checkpoint (str | Path): The pre-training checkpoint.
+        told (dict): Its account of itself, under ``'mixae'``; may be empty.
+    """
+    unknown = dict.fromkeys(PRETRAINING_FIELDS)
+    unknown |= dict(dataset='unknown', labels_in_pretraining=False)
+    known = {k: told[k] for k in PRETRAINING_FIELDS if told.get(k) is not None}
+    own = dict(checkpoint=Path(checkpoint).name, sha256=file_sha256(checkpoint))
+    return unknown | known | own
+
+
+def read_origin(checkpoint: str | Path) -> dict:
+    """Method, variant, curves and ``pretraining`` block of a pre-training checkpoint."""
+    told = read_checkpoint(checkpoint).get(KEY, {})
+    return dict(
+        method=told.get('method') or 'unknown',
+        variant=told.get('variant', {}),
+        curves=told.get('curves'),
+        pretraining=pretraining_block(checkpoint, told),
+    )
 
 
 def describe_backbone(backbone: dict) -> dict:

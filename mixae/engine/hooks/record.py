@@ -7,37 +7,9 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mixae.engine.hooks.provenance import (
-    KEY,
-    ProvenanceHook,
-    describe_backbone,
-    peak_memory_bytes,
-)
-from mixae.engine.pretrained import read_checkpoint
-from mixae.leaderboard.record import (
-    describe_config,
-    file_sha256,
-    metric,
-    new_record,
-    write_record,
-)
+from mixae.engine.hooks.provenance import ProvenanceHook, describe_backbone, peak_memory_bytes
+from mixae.leaderboard.record import describe_config, metric, new_record, write_record
 from mixae.registry import HOOKS
-
-PRETRAINING_FIELDS = (
-    'config',
-    'config_sha256',
-    'dataset',
-    'epochs',
-    'images_seen',
-    'seconds',
-    'device',
-    'device_count',
-    'flops',
-    'labels_in_pretraining',
-    'teacher',
-    'seed',
-    'commit',
-)
 
 
 @HOOKS.register_module()
@@ -47,7 +19,7 @@ class RunRecordHook(Hook):
     The config says what cannot be read off the run: ``task``, ``protocol`` (name and version),
     ``data_about`` (name, description, split) and ``budget``. A description that is None is read
     from ``dataset.json`` in the data root, which our tools/datasets write. What was pre-trained,
-    and at what cost, comes out of the checkpoint.
+    and at what cost, comes out of the checkpoint, by way of :class:`ProvenanceHook`.
 
     Args:
         folder (str): Where, below the work directory. Defaults to 'records'.
@@ -71,22 +43,16 @@ class RunRecordHook(Hook):
         if not metrics or 'task' not in runner.cfg:
             return
         about = runner.cfg.data_about
-        pretrained = runner.cfg.get('pretrained')
-        source = None if pretrained in (None, 'scratch') else Path(pretrained)
-        told = read_checkpoint(source).get(KEY, {}) if source else {}
-        trained = next((h for h in runner.hooks if isinstance(h, ProvenanceHook)), None)
-        task = runner.cfg.task
-        if source is None and task == 'finetune':
-            task = 'scratch'
-        method = told.get('method') or (
-            'unknown' if source else ('scratch' if task == 'scratch' else 'random')
-        )
+        trained = next(h for h in runner.hooks if isinstance(h, ProvenanceHook))
+        origin = trained.origin
+        task = 'scratch' if runner.cfg.task == 'finetune' and not origin else runner.cfg.task
+        nothing = 'random' if task in ('linear', 'knn') else 'scratch'
         record = new_record(
             roots=[runner.work_dir],
             task=task,
             protocol=runner.cfg.protocol.to_dict(),
-            method=method,
-            variant=told.get('variant', {}),
+            method=origin['method'] if origin else nothing,
+            variant=origin['variant'] if origin else {},
             backbone=describe_backbone(runner.cfg.model.backbone),
             dataset=dict(
                 name=about.name,
@@ -97,27 +63,19 @@ class RunRecordHook(Hook):
             ),
             metrics={k: metric(v, *_unit(k)) for k, v in metrics.items() if _is_number(v)},
             seed=runner.seed,
-            pretraining=_pretraining(source, told) if source else None,
+            pretraining=origin['pretraining'] if origin else None,
             config=describe_config(runner.cfg),
             cost=dict(
-                seconds=trained.seconds if trained else None,
-                images_seen=trained.images_seen if trained else None,
-                flops=trained.flops if trained else None,
+                seconds=trained.seconds or None,
+                images_seen=trained.images_seen or None,
+                flops=trained.flops,
                 peak_memory_bytes=peak_memory_bytes(),
             ),
             budget=runner.cfg.get('budget'),
-            **({'curves': told['curves']} if told.get('curves') else {}),
+            **({'curves': origin['curves']} if origin and origin['curves'] else {}),
         )
         path = write_record(record, Path(runner.work_dir) / self.folder)
         runner.logger.info(f'Run record: {path}')
-
-
-def _pretraining(checkpoint: Path, told: dict) -> dict:
-    """A record's ``pretraining`` block; what a checkpoint of others does not tell stays null."""
-    unknown = dict.fromkeys(PRETRAINING_FIELDS)
-    unknown |= dict(dataset='unknown', labels_in_pretraining=False)
-    known = {k: told[k] for k in PRETRAINING_FIELDS if told.get(k) is not None}
-    return unknown | known | dict(checkpoint=checkpoint.name, sha256=file_sha256(checkpoint))
 
 
 def _is_number(value) -> bool:
