@@ -4,11 +4,17 @@ Shape legend: M mixed samples, H heads, G images a group, n tokens an image (cla
 N = G*n tokens a mixed sample, D width, d = D/H, B = M*G images.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 MODES = ('global', 'topk', 'masked')
+
+# np.partition selects with vector instructions, about ten times faster a core than torch.topk
+# (benchmarks/README.md), but on one core: with more threads than this torch.topk catches up.
+NUMPY_THREADS = 8
 
 
 class HomologousAttention(nn.Module):
@@ -26,9 +32,9 @@ class HomologousAttention(nn.Module):
             assignment, in every layer; the baseline of the paper.
         topk (int, optional): K. Ties with the K-th logit are kept too. Defaults to None: the
             tokens of one image, n **(ours)**.
-        fused (bool): Run the softmax and the product with v in torch's fused attention, under the
-            boolean mask that TopK gives. False is the plain dense path; both keep the same keys.
-            Defaults to True.
+        fused (bool): Take the fast path: on a GPU torch's fused attention under the boolean mask
+            that TopK gives, on a CPU :class:`TopKAttention`. False is the plain dense path, step
+            by step in autograd; all keep the same keys. Defaults to True.
 
     Attributes:
         watch (bool): While True, :attr:`accuracy` is filled at each forward pass.
@@ -40,7 +46,9 @@ class HomologousAttention(nn.Module):
     ) -> None:
         super().__init__()
         if mode not in MODES:
-            raise ValueError(f'attention mode {mode!r} is unknown: choose one of {", ".join(MODES)}.')
+            raise ValueError(
+                f'attention mode {mode!r} is unknown: choose one of {", ".join(MODES)}.'
+            )
         if topk is not None and topk < 1:
             raise ValueError(f'topk={topk}: at least 1 key must be kept.')
         self.groups = groups
@@ -74,14 +82,13 @@ class HomologousAttention(nn.Module):
         qkv = attn.qkv(x_MND).reshape(M, N, 3, attn.num_heads, attn.head_dims)
         q_MHNd, k_MHNd, v_MHNd = qkv.permute(2, 0, 3, 1, 4)
         topk = min(self.topk or N // self.groups, N)
-        if self.fused:
+        if not self.fused:
+            out_MHNd, keep_MHNN = dense_attention(q_MHNd, k_MHNd, v_MHNd, topk)
+        elif x_MND.is_cuda:
             keep_MHNN = topk_mask(logits(q_MHNd.detach(), k_MHNd.detach()), topk)
             out_MHNd = F.scaled_dot_product_attention(q_MHNd, k_MHNd, v_MHNd, attn_mask=keep_MHNN)
         else:
-            logits_MHNN = logits(q_MHNd, k_MHNd)
-            keep_MHNN = topk_mask(logits_MHNN.detach(), topk)
-            weights_MHNN = logits_MHNN.masked_fill(~keep_MHNN, -torch.inf).softmax(dim=-1)
-            out_MHNd = weights_MHNN.to(v_MHNd.dtype) @ v_MHNd
+            out_MHNd, keep_MHNN = TopKAttention.apply(q_MHNd, k_MHNd, v_MHNd, topk)
         if self.watch:
             self.accuracy[layer] = topk_accuracy(keep_MHNN, self.groups)
         out_MND = attn.proj(out_MHNd.transpose(1, 2).reshape(M, N, D))
@@ -97,8 +104,66 @@ def logits(q_MHNd: Tensor, k_MHNd: Tensor) -> Tensor:
 
 def topk_mask(logits_MHNN: Tensor, topk: int) -> Tensor:
     """Keys that stay, (M, H, N, N) bool: every key at or above the query's K-th largest logit."""
-    kth_MHN1 = logits_MHNN.topk(topk, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
-    return logits_MHNN >= kth_MHN1
+    return logits_MHNN >= kth_largest(logits_MHNN, topk)
+
+
+@torch.no_grad()
+def kth_largest(logits_MHNN: Tensor, topk: int) -> Tensor:
+    """Each query's K-th largest logit, (M, H, N, 1)."""
+    on_cpu = logits_MHNN.device.type == 'cpu' and torch.get_num_threads() <= NUMPY_THREADS
+    if on_cpu and logits_MHNN.dtype == torch.float32 and not torch.compiler.is_compiling():
+        kth = logits_MHNN.shape[-1] - topk
+        ordered = np.partition(logits_MHNN.detach().numpy(), kth, axis=-1)
+        return torch.from_numpy(ordered[..., kth : kth + 1])
+    return logits_MHNN.topk(topk, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
+
+
+def dense_attention(
+    q_MHNd: Tensor, k_MHNd: Tensor, v_MHNd: Tensor, topk: int
+) -> tuple[Tensor, Tensor]:
+    """softmax(TopK(q k^T / sqrt(d))) v as it is written, and the keys kept (bool)."""
+    logits_MHNN = logits(q_MHNd, k_MHNd)
+    keep_MHNN = topk_mask(logits_MHNN.detach(), topk)
+    weights_MHNN = logits_MHNN.masked_fill(~keep_MHNN, -torch.inf).softmax(dim=-1)
+    return weights_MHNN.to(v_MHNd.dtype) @ v_MHNd, keep_MHNN
+
+
+class TopKAttention(torch.autograd.Function):
+    """:func:`dense_attention` with a backward pass of its own, for speed and memory.
+
+    One fp32 score matrix is worked on in place, and only the weights are kept for the backward
+    pass, in v's type: 4 bytes a score in fp32 and 2 in bf16, where autograd keeps 5 and 7.
+    """
+
+    @staticmethod
+    def forward(
+        ctx, q_MHNd: Tensor, k_MHNd: Tensor, v_MHNd: Tensor, topk: int
+    ) -> tuple[Tensor, Tensor]:
+        # Slices of qkv are strided; each is read in several batched products.
+        q_MHNd, k_MHNd, v_MHNd = (x.contiguous() for x in (q_MHNd, k_MHNd, v_MHNd))
+        weights_MHNN = logits(q_MHNd, k_MHNd)
+        keep_MHNN = topk_mask(weights_MHNN, topk)
+        # The softmax over the kept keys; the largest logit is always among them.
+        weights_MHNN.sub_(weights_MHNN.amax(dim=-1, keepdim=True)).exp_().mul_(keep_MHNN)
+        weights_MHNN.div_(weights_MHNN.sum(dim=-1, keepdim=True))
+        weights_MHNN = weights_MHNN.to(v_MHNd.dtype)
+        with torch.autocast(v_MHNd.device.type, enabled=False):
+            out_MHNd = weights_MHNN @ v_MHNd
+        ctx.save_for_backward(q_MHNd, k_MHNd, v_MHNd, weights_MHNN)
+        ctx.mark_non_differentiable(keep_MHNN)
+        return out_MHNd, keep_MHNN
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_MHNd: Tensor, _: Tensor) -> tuple:
+        q_MHNd, k_MHNd, v_MHNd, weights_MHNN = ctx.saved_tensors
+        scale = q_MHNd.shape[-1] ** -0.5
+        # Softmax backward, P (dP - rowsum(P dP)); P is 0 at the keys that were dropped.
+        dlogits_MHNN = (grad_MHNd @ v_MHNd.transpose(-2, -1)).mul_(weights_MHNN)
+        dlogits_MHNN.addcmul_(weights_MHNN, dlogits_MHNN.sum(dim=-1, keepdim=True), value=-1)
+        grad_q_MHNd = (dlogits_MHNN @ k_MHNd).mul_(scale)
+        grad_k_MHNd = (dlogits_MHNN.transpose(-2, -1) @ q_MHNd).mul_(scale)
+        return grad_q_MHNd, grad_k_MHNd, weights_MHNN.transpose(-2, -1) @ grad_MHNd, None
 
 
 @torch.no_grad()
