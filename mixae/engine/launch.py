@@ -9,11 +9,12 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 
 import mixae  # noqa: F401 (registers the components)
+from mixae.datasets.seeded import DataError
 from mixae.engine.pretrained import CheckpointError
 from mixae.engine.resolve import ConfigError
 
 # Messages for a person; anything else is a defect and keeps its traceback.
-EXPECTED_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, FloatingPointError)
+EXPECTED_ERRORS = (ConfigError, CheckpointError, DataError, FileNotFoundError, FloatingPointError)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +129,11 @@ def run_tool(main) -> None:
         main()
     except EXPECTED_ERRORS as error:
         if os.environ.get('RANK', '0') == '0':
-            print(f'error: {error}', file=sys.stderr)
+            # torch appends a worker's traceback to the message; its last line is the message.
+            message = str(error)
+            if 'Original Traceback' in message:
+                message = message.strip().splitlines()[-1].partition(': ')[2]
+            print(f'error: {message}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)

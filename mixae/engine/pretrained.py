@@ -64,9 +64,13 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
     if not path.is_file():
         raise CheckpointError(f'There is no checkpoint at {path}.')
     if path.suffix == '.safetensors':
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        return dict(state_dict=load_file(path, device=str(map_location)))
+        try:
+            return dict(state_dict=load_file(path, device=str(map_location)))
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f'{path} cannot be read as a checkpoint. ({error})') from error
     try:
         with torch.serialization.safe_globals(SAFE_GLOBALS):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)

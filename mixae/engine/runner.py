@@ -11,7 +11,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dist import get_dist_info, is_distributed, master_only
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
@@ -60,6 +60,27 @@ class MixaeRunner(Runner):
             self._init_model_weights()
         return super().test()
 
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        """As mmengine's; an option that a component refuses is an error of the config."""
+        try:
+            return super().build_model(model)
+        except CheckpointError:
+            raise
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """As mmengine's; a data set smaller than one batch of all processes is an error."""
+        loop = super().build_train_loop(loop)
+        dataloader = loop.dataloader
+        if hasattr(dataloader.dataset, '__len__') and len(dataloader) == 0:
+            raise ConfigError(
+                f'An epoch has no step: {len(dataloader.dataset)} training images, '
+                f'{dataloader.batch_size} a process x {self.world_size} processes, and '
+                'drop_last=True. Lower train_dataloader.batch_size.'
+            )
+        return loop
+
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         if self.distributed and model_wrapper_cfg is None and not torch.cuda.is_available():
             model_wrapper_cfg = dict(
@@ -77,11 +98,23 @@ class MixaeRunner(Runner):
         strict: bool = True,
         revise_keys: list = [(r'^module.', '')],  # noqa: B006 (mmengine's signature)
     ) -> dict:
-        """As mmengine's, but safe (:func:`read_checkpoint`) and strict by default."""
+        """As mmengine's, but safe (:func:`read_checkpoint`) and strict by default.
+
+        Raises:
+            CheckpointError: If the file cannot be read safely or does not fit the model.
+        """
         checkpoint = read_checkpoint(filename, map_location=map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
-        _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        try:
+            _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
+        except RuntimeError as error:
+            lines = [' '.join(line.split()) for line in str(error).splitlines() if line.strip()]
+            raise CheckpointError(
+                f'{filename} does not fit {type(model).__name__} as this config describes it. '
+                f'{"; ".join(line[:300] for line in lines[1:4])}. Choose the config that '
+                'trained the checkpoint.'
+            ) from error
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

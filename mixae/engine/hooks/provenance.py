@@ -25,6 +25,8 @@ from mixae.leaderboard.record import (
 from mixae.registry import HOOKS
 
 KEY = 'mixae'
+# A checkpoint that says nothing of itself may have started from anything.
+UNKNOWN_ORIGIN = dict(method='unknown', variant={}, curves=None, pretraining=None)
 
 # torch knows the cost of its attention kernels for GPUs, not of the one for CPUs.
 CPU_ATTENTION = {
@@ -113,13 +115,13 @@ class ProvenanceHook(Hook):
         checkpoint[KEY] = {**checkpoint.get(KEY, {}), **self.describe(runner)}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        before = checkpoint.get(KEY)
-        if before and self.origin is None:
-            self.origin = before.get('origin')
-        if before and runner._resume:
+        before = checkpoint.get(KEY, {})
+        if runner._resume and before:
             self.seconds = before['seconds']
             self.images_seen = before['images_seen']
             self.flops_per_image = before['flops_per_image']
+        elif self.origin is None:  # a trained checkpoint is tested: where did it start?
+            self.origin = before.get('origin', UNKNOWN_ORIGIN)
 
     def describe(self, runner: Runner) -> dict:
         """The training so far, in the words of a record's ``pretraining`` block."""
