@@ -85,8 +85,10 @@ def _is_number(value) -> bool:
 def _unit(name: str) -> tuple[str, bool]:
     """Unit of a metric and whether more is better, by its name."""
     leaf = name.split('/')[-1].lower()
-    if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc') or leaf.startswith(('map', 'bbox_map')):
-        return ('fraction' if 'map' in leaf else '%'), True
+    if 'map' in leaf.split('_'):  # bbox_mAP, segm_mAP_50
+        return 'fraction', True
+    if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc'):
+        return '%', True
     return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds'))
 
 
