@@ -582,6 +582,7 @@ class SetUp:
 
         self.make_venv(found)
         self.temporary_folder()
+        self.log.unlink(missing_ok=True)  # pip adds to it: 30 MB a full run
         for name in remove_half_installed(self.site):
             self.console.say(f'      removed {name}: an interrupted installation left it')
         if not self.step_holds('mmcv'):

@@ -121,7 +121,7 @@ class Checkout:
     def require(self, name: str, *pins: str) -> None:
         (self.root / 'requirements' / f'{name}.txt').write_text('\n'.join(pins) + '\n')
 
-    def start(self, *arguments, needed=0, **environ) -> subprocess.Popen:
+    def start(self, *arguments, needed=0, stdout=subprocess.PIPE, **environ) -> subprocess.Popen:
         driver = DRIVER.format(tools=str(self.root / 'tools'), needed=needed)
         environ = {
             **os.environ,
@@ -136,12 +136,14 @@ class Checkout:
         return subprocess.Popen(
             [sys.executable, '-c', driver, *arguments],
             env=environ, text=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            stdout=stdout, stderr=subprocess.STDOUT,
+            # Tests that run in a shell's background inherit that Ctrl-C is ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )  # fmt: skip
 
     def set_up(self, *arguments, needed=0, **environ) -> tuple[int, str]:
         process = self.start(*arguments, needed=needed, **environ)
-        output, _ = process.communicate(timeout=120)
+        output, _ = process.communicate(timeout=600)
         return process.returncode, output
 
     def python(self, code: str) -> str:
@@ -241,7 +243,7 @@ def steps_done(output: str) -> set[str]:
     }
 
 
-def wait_until(condition, seconds: float = 60) -> None:
+def wait_until(condition, seconds: float = 300) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, 'waited in vain'
@@ -317,13 +319,17 @@ def test_a_half_installed_package_is_installed_again(finished):
     assert not (finished.site / '~orch').exists()
 
 
+@pytest.mark.slow
 def test_a_half_made_venv_is_made_again(empty):
     shutil.rmtree(empty.site / 'pip')
     code, output = empty.set_up()
     assert code == 0, output
 
 
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    'number',
+    [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+)
 def test_interrupted_while_compiling(finished, tmp_path, number):
     hold, reached = tmp_path / 'hold', tmp_path / 'hold.reached'
     hold.touch()
@@ -332,7 +338,7 @@ def test_interrupted_while_compiling(finished, tmp_path, number):
     wait_until(reached.exists)
     process.send_signal(number)
     # Ends with its output closed, that is with no pip or compiler of it left holding it.
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=300)
     if number == signal.SIGKILL:
         assert process.returncode == -signal.SIGKILL
     else:
@@ -359,10 +365,30 @@ def test_a_long_compilation_shows_that_it_lives(finished, tmp_path):
         if 'files compiled' in line:
             hold.unlink(missing_ok=True)
     process.stdout.close()
-    assert process.wait(60) == 0, ''.join(lines)
+    assert process.wait(300) == 0, ''.join(lines)
     assert any('of 600 files compiled' in line for line in lines)
 
 
+def test_progress_on_a_terminal(finished):
+    finished.require('torch', 'torch==2.0')
+    ours, theirs = os.openpty()
+    process = finished.start(stdout=theirs, TERM='xterm', COLUMNS='80')
+    os.close(theirs)
+    output = b''
+    while True:
+        try:
+            data = os.read(ours, 65536)
+        except OSError:  # Linux's way of saying that the other end is closed
+            break
+        if not data:
+            break
+        output += data
+    os.close(ours)
+    assert process.wait(300) == 0
+    assert b'Successfully installed torch-2.0' in output  # pip's own progress, as it is
+
+
+@pytest.mark.slow
 def test_two_at_once_take_turns(finished, tmp_path):
     hold, reached = tmp_path / 'hold', tmp_path / 'hold.reached'
     hold.touch()
@@ -372,8 +398,8 @@ def test_two_at_once_take_turns(finished, tmp_path):
     second = finished.start()
     assert 'waiting for it' in second.stdout.readline()
     hold.unlink()
-    assert first.wait(60) == 0
-    output, _ = second.communicate(timeout=60)
+    assert first.wait(300) == 0
+    output, _ = second.communicate(timeout=300)
     assert second.returncode == 0
     assert steps_done(output) == set()
     first.stdout.close()
@@ -388,6 +414,7 @@ def test_no_compiler_and_no_wheel_stops_before_the_downloads(empty):
     assert not list(empty.site.glob('torch*'))
 
 
+@pytest.mark.slow
 def test_no_compiler_but_a_wheel(empty, tmp_path):
     wheels = tmp_path / 'wheels'
     wheels.mkdir()
@@ -396,6 +423,7 @@ def test_no_compiler_but_a_wheel(empty, tmp_path):
     assert code == 0, output
 
 
+@pytest.mark.slow
 def test_a_wheel_built_for_another_torch_is_compiled_instead(empty, tmp_path):
     wheels = tmp_path / 'wheels'
     wheels.mkdir()
@@ -413,6 +441,7 @@ def test_a_full_disk_leaves_nothing_behind(untouched):
     assert not (untouched.root / '.venv').exists()
 
 
+@pytest.mark.slow
 def test_a_package_that_pip_does_not_find(empty):
     empty.require('runtime', 'helper==9.9')
     code, output = empty.set_up()
@@ -431,6 +460,7 @@ def test_another_python_than_the_one_named(finished):
     assert f'.venv holds Python {other[:4]}' in output and 'make clean-env' in output
 
 
+@pytest.mark.slow
 def test_foreign_settings_do_not_lead_pip_astray(empty, tmp_path):
     target = tmp_path / 'elsewhere'
     target.mkdir()
