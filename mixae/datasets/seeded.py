@@ -15,6 +15,10 @@ from mixae.registry import DATASETS
 MAX_REPLACEMENTS = 10
 
 
+class DataError(ValueError):
+    """Data that is not there, not what the config says, or cannot be read."""
+
+
 @DATASETS.register_module()
 class SeededDataset:
     """Seeds Python's, NumPy's and torch's generators for each sample, from (seed, epoch, image).
@@ -36,9 +40,9 @@ class SeededDataset:
         lazy_init (bool): Leave loading the annotations to the first use. Defaults to False.
 
     Raises:
-        ValueError: An unknown ``on_unreadable``, a data set without a sample, or a ``subset``
-            larger than it.
-        OSError: An unreadable image under 'raise', or more than 10 in a row.
+        ValueError: An unknown ``on_unreadable``.
+        DataError: A data set that is missing, has no sample or not the classes it should have, or
+            is smaller than ``subset``; an unreadable image under 'raise', or more than 10 in a row.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class SeededDataset:
     ) -> None:
         if on_unreadable not in ('replace', 'raise'):
             raise ValueError(f"on_unreadable={on_unreadable!r}: choose 'replace' or 'raise'.")
-        self.dataset = DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+        self.dataset = _build(dataset) if isinstance(dataset, dict) else dataset
         self.subset = subset
         self.seed = seed
         self.on_unreadable = on_unreadable
@@ -67,9 +71,9 @@ class SeededDataset:
         self.dataset.full_init()
         total = len(self.dataset)
         if total == 0:
-            raise ValueError(f'{type(self.dataset).__name__} found no sample: {self._where()}.')
+            raise DataError(f'{type(self.dataset).__name__} found no sample: {self._where()}.')
         if self.subset is not None and not 1 <= self.subset <= total:
-            raise ValueError(f'subset={self.subset} of a data set of {total} samples.')
+            raise DataError(f'subset={self.subset} of a data set of {total} samples.')
         self.indices = np.linspace(0, total - 1, self.subset or total).round().astype(int)
 
     def get_data_info(self, idx: int) -> dict:
@@ -93,7 +97,7 @@ class SeededDataset:
                 if path is None:
                     raise  # the pipeline failed, not the file
                 if self.on_unreadable == 'raise':
-                    raise OSError(f'{path} cannot be read as an image: {error}') from error
+                    raise DataError(f'{path} cannot be read as an image: {error}') from error
                 if path not in self._warned:
                     self._warned.add(path)
                     print_log(
@@ -102,7 +106,7 @@ class SeededDataset:
                         logger='current',
                         level=logging.WARNING,
                     )
-        raise OSError(
+        raise DataError(
             f'{MAX_REPLACEMENTS + 1} images in a row, from index {index}, cannot be read; the last '
             f'is {path}. Check the data set: {self._where()}.'
         )
@@ -130,3 +134,19 @@ class SeededDataset:
             for name in ('data_root', 'data_prefix', 'split')
         }
         return ', '.join(f'{name}={value!r}' for name, value in parts.items() if value)
+
+
+def _build(dataset: dict) -> BaseDataset:
+    try:
+        return DATASETS.build(dataset)
+    except (OSError, RuntimeError, AssertionError) as error:
+        # mmpretrain's way of saying: no such folder, no image in it, other classes than expected.
+        given = ', '.join(
+            f'{k}={dataset[k]!r}'
+            for k in ('data_root', 'data_prefix', 'split', 'ann_file')
+            if dataset.get(k)
+        )
+        raise DataError(
+            f'The data set {dataset.get("type")} ({given}) cannot be loaded: '
+            f'{str(error).rstrip(".")}. Name the folder of your data in data_root.'
+        ) from error

@@ -109,7 +109,11 @@ class MixaeRunner(Runner):
         try:
             _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
         except RuntimeError as error:
-            lines = [' '.join(line.split()) for line in str(error).splitlines() if line.strip()]
+            lines = [
+                ' '.join(line.split()).rstrip('.')
+                for line in str(error).splitlines()
+                if line.strip()
+            ]
             raise CheckpointError(
                 f'{filename} does not fit {type(model).__name__} as this config describes it. '
                 f'{"; ".join(line[:300] for line in lines[1:4])}. Choose the config that '

@@ -10,6 +10,7 @@ from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from mixae.datasets import EpochSampler, SampleIndex, SeededDataset
+from mixae.datasets.seeded import DataError
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -99,7 +100,7 @@ def test_subset_keeps_each_class_its_share(image_folder, subset):
 
 @pytest.mark.parametrize('subset', [0, 49])
 def test_impossible_subset_names_the_size(image_folder, subset):
-    with pytest.raises(ValueError, match=f'subset={subset} .* 48 samples'):
+    with pytest.raises(DataError, match=f'subset={subset} .* 48 samples'):
         build(image_folder, subset=subset)
 
 
@@ -128,7 +129,7 @@ def test_unreadable_image_is_replaced_and_named_once(damaged, caplog):
 def test_unreadable_image_stops_an_evaluation_by_name(damaged):
     root, bad = damaged
     dataset = build(root, on_unreadable='raise')
-    with pytest.raises(OSError, match=f'{bad} cannot be read as an image'):
+    with pytest.raises(DataError, match=f'{bad} cannot be read as an image'):
         for i in range(len(dataset)):
             dataset[i]
 
@@ -137,7 +138,7 @@ def test_an_empty_file_is_unreadable_too(damaged):
     root, bad = damaged
     bad.write_bytes(b'')
     dataset = build(root, on_unreadable='raise')
-    with pytest.raises(OSError, match=f'{bad} cannot be read'):
+    with pytest.raises(DataError, match=f'{bad} cannot be read'):
         for i in range(12):
             dataset[i]
 
@@ -146,7 +147,7 @@ def test_many_unreadable_images_in_a_row_stop_the_run(damaged):
     root, _ = damaged
     for path in (root / 'train' / 'flower').iterdir():
         path.write_bytes(b'no')
-    with pytest.raises(OSError, match='11 images in a row.*Check the data set'):
+    with pytest.raises(DataError, match='11 images in a row.*Check the data set'):
         build(root)[0]
 
 
