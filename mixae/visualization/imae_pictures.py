@@ -7,10 +7,13 @@ first), D width, H heads, p values a patch.
 import copy
 from collections.abc import Mapping, Sequence
 from itertools import islice
+from textwrap import fill
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
@@ -36,8 +39,16 @@ COLUMNS = (
 )
 
 
+class Cell(NamedTuple):
+    """A picture, and the patches (row, column) of ``patch`` pixels to put a white frame around."""
+
+    picture: np.ndarray
+    patch: int = 0
+    framed: Sequence[tuple[int, int]] = ()
+
+
 class Painter:
-    """Turns what a model sees and predicts into pictures, arrays (P, height, width, 3) in [0, 1].
+    """Turns what a model sees and predicts into pictures, (P, height, width, 3) in [0, 1].
 
     Args:
         preprocessor (nn.Module): Whose ``mean`` and ``std`` were taken off the images.
@@ -64,8 +75,8 @@ class Painter:
 
     def prediction(
         self, pred_PLp: Tensor, target: Tensor, seen: Tensor, mask_PL: Tensor
-    ) -> np.ndarray:
-        """A prediction of the decoder.
+    ) -> list['Cell']:
+        """A prediction of the decoder, as cells with the visible patches to be framed.
 
         Args:
             pred_PLp (Tensor): For every patch.
@@ -80,11 +91,14 @@ class Painter:
             pred_PLp = pred_PLp * std_PL1 + mean_PL1
         picture = self.image(self.head.unpatchify(pred_PLp))
         if self.show_everywhere:
-            return picture
+            return [Cell(p) for p in picture]
         mask = self._mask(mask_PL)
-        edge = np.arange(picture.shape[1]) % self.head.patch_size == 0
-        frame = (edge[:, None] | edge[None]).astype(float)[None, :, :, None] * (1 - mask)
-        return (picture * mask + self.image(seen) * (1 - mask)) * (1 - frame) + frame
+        picture = picture * mask + self.image(seen) * (1 - mask)
+        side, rows = self.head.patch_size, picture.shape[1] // self.head.patch_size
+        return [
+            Cell(p, side, [divmod(int(k), rows) for k in (m == 0).nonzero()])
+            for p, m in zip(picture, mask_PL, strict=True)
+        ]
 
     def caption(self) -> str:
         """What has to be said about the predictions."""
@@ -109,6 +123,10 @@ def _last(images: Tensor) -> np.ndarray:
     return images.detach().float().permute(0, 2, 3, 1).cpu().numpy()
 
 
+def _cells(pictures: np.ndarray) -> list[Cell]:
+    return [Cell(picture) for picture in pictures]
+
+
 def draw_visible(count: int, num_patches: int, mask_ratio: float, seed: int) -> Tensor:
     """Visible patches, (count, V); those of a higher mask ratio are among those of a lower one."""
     generator = torch.Generator().manual_seed(seed)
@@ -119,7 +137,7 @@ def draw_visible(count: int, num_patches: int, mask_ratio: float, seed: int) -> 
 @torch.no_grad()
 def imae_row(
     model: IMAE, painter: Painter, inputs: Tensor, factor: float, mask_ratio: float, seed: int
-) -> list[np.ndarray]:
+) -> list[Cell]:
     """One row of :data:`COLUMNS` for each pair, joined: 6 P pictures.
 
     Args:
@@ -135,13 +153,16 @@ def imae_row(
     ids_PV = draw_visible(P, model.backbone.num_patches, mask_ratio, seed).to(inputs.device)
     mask_PL, restore_PL = masks_from_visible(ids_PV, model.backbone.num_patches)
     preds = model.decode(model.encode(mixture.images, ids_PV), restore_PL)
-    columns = [painter.image(mixture.images), painter.visible(mixture.images, mask_PL)]
+    columns = [
+        _cells(painter.image(mixture.images)),
+        _cells(painter.visible(mixture.images, mask_PL)),
+    ]
     for branch, source in mixture.sources.items():
         if branch in preds:
             columns.append(painter.prediction(preds[branch], source, mixture.images, mask_PL))
         else:
-            columns.append(np.full_like(columns[0], 1.0))  # this branch is not trained
-        columns.append(painter.image(source))
+            columns.append([None] * P)  # this branch is not trained
+        columns.append(_cells(painter.image(source)))
     return [column[pair] for pair in range(P) for column in columns]
 
 
@@ -215,12 +236,12 @@ def comparison_grid(
     ids_PV = draw_visible(P, L, mask_ratio, seed).to(inputs.device)
     mask_PL, restore_PL = masks_from_visible(ids_PV, L)
 
-    def row(painter: Painter, seen: Tensor, pred_PLp: Tensor) -> list[np.ndarray]:
+    def row(painter: Painter, seen: Tensor, pred_PLp: Tensor) -> list[Cell]:
         columns = (
-            painter.image(seen),
-            painter.visible(seen, mask_PL),
+            _cells(painter.image(seen)),
+            _cells(painter.visible(seen, mask_PL)),
             painter.prediction(pred_PLp, own, seen, mask_PL),
-            painter.image(own),
+            _cells(painter.image(own)),
         )
         return [column[pair] for pair in range(P) for column in columns]
 
@@ -278,7 +299,7 @@ def weights_and_attention(
         )
     axis.set(yscale='log', xlabel="weight (matrices of the encoder's layers)", ylabel='density')
     axis.set_title('Weight distribution', fontsize=10)
-    axis.legend(fontsize=8, loc='lower center', bbox_to_anchor=(0.5, -0.42), frameon=False)
+    axis.legend(fontsize=8, loc='lower center')  # below the curves
     axes = np.atleast_2d(right.subplots(rows, columns, squeeze=False))
     pictures = Painter(preprocessor, None, True).image(images)
     maps = {label: class_attention(model, images, layer) for label, model in models.items()}
@@ -332,20 +353,20 @@ def attention_weights(attn: nn.Module, x_PND: Tensor) -> Tensor:
 
 
 def grid(
-    rows: Sequence[Sequence[np.ndarray]],
+    rows: Sequence[Sequence[Cell | None]],
     row_labels: Sequence[str],
     column_labels: Sequence[str],
     title: str,
     caption: str,
     block: int,
 ) -> Figure:
-    """Pictures in labelled rows and columns; a gap after every ``block`` columns."""
+    """Cells in labelled rows and columns; None stays empty, a gap after every ``block`` columns."""
     count = len(column_labels)
     gaps = count // block - 1
     widths: list[float] = []
     for j in range(count):
         widths += [0.25, 1] if j and j % block == 0 else [1]
-    width, height = CELL * (count + 0.25 * gaps) + 0.8, CELL * len(rows) + 1.25
+    width, height = CELL * (count + 0.25 * gaps) + 1.05, CELL * len(rows) + 1.35
     figure = Figure(figsize=(width, height), layout=None)
     axes = figure.subplots(
         len(rows),
@@ -355,18 +376,24 @@ def grid(
             width_ratios=widths,
             wspace=0.06,
             hspace=0.06,
-            left=0.75 / width,
+            left=1.0 / width,
             right=1 - 0.05 / width,
             top=1 - 0.75 / height,
-            bottom=0.45 / height,
+            bottom=0.55 / height,
         ),
     )
     for axis in axes.flat:
         axis.set_axis_off()
     kept = [j for j, w in enumerate(widths) if w == 1]
     for i, row in enumerate(rows):
-        for j, picture in zip(kept, row, strict=True):
-            axes[i, j].imshow(picture, interpolation='nearest')
+        for j, cell in zip(kept, row, strict=True):
+            if cell is None:
+                continue
+            axes[i, j].imshow(cell.picture, interpolation='nearest')
+            for y, x in cell.framed:
+                corner = (x * cell.patch - 0.5, y * cell.patch - 0.5)
+                frame = Rectangle(corner, cell.patch, cell.patch, fill=False, ec='w', lw=0.7)
+                axes[i, j].add_patch(frame)
         axes[i, 0].text(
             -0.1,
             0.5,
@@ -379,7 +406,8 @@ def grid(
     for j, label in zip(kept, column_labels, strict=True):
         axes[0, j].set_title(label, fontsize=8)
     figure.suptitle(title, fontsize=11, y=1 - 0.08 / height, va='top')
-    figure.text(0.5, 0.12 / height, caption, ha='center', va='bottom', fontsize=8, wrap=True)
+    caption = fill(caption, int(13 * width))
+    figure.text(0.5, 0.12 / height, caption, ha='center', va='bottom', fontsize=8)
     return figure
 
 
@@ -399,7 +427,9 @@ def load_pairs(data: Config, pairs: int, seed: int = 0, device: str = 'cpu'):
     data.pretrained = 'scratch'
     data = resolve(data)[0]
     loader = copy.deepcopy(data.test_dataloader)
-    loader.update(batch_size=2 * pairs, sampler=dict(type='mixae.PairSampler'), num_workers=0)
+    loader.sampler = dict(type='mixae.PairSampler')
+    loader.batch_size, loader.num_workers = 2 * pairs, 0
+    loader.pop('persistent_workers', None)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         preprocessor = MODELS.build(data.model.data_preprocessor).to(device)
         batch = next(islice(Runner.build_dataloader(loader, seed=seed), 1))

@@ -101,14 +101,17 @@ def test_a_perfect_prediction_is_the_original(inputs, preprocessor, norm_pix):
     mask[:, :4] = 0
     everywhere = Painter(preprocessor, head, True)
     original = everywhere.image(inputs)
-    np.testing.assert_allclose(
-        everywhere.prediction(target, inputs, inputs, mask), original, atol=1e-4
-    )
+    for cell, own in zip(
+        everywhere.prediction(target, inputs, inputs, mask), original, strict=True
+    ):
+        np.testing.assert_allclose(cell.picture, own, atol=1e-4)
+        assert not cell.framed
+    seen = everywhere.image(inputs * 0)
     framed = Painter(preprocessor, head, False).prediction(target, inputs, inputs * 0, mask)
-    np.testing.assert_allclose(framed[:, 4:], original[:, 4:], atol=1e-4)
-    assert (framed[:, 0] == 1).all() and (framed[:, :4, 0::4] == 1).all()  # frames
-    inside = everywhere.image(inputs * 0)[:, 1, 1]
-    np.testing.assert_allclose(framed[:, 1, 1], inside, atol=1e-6)  # what was seen
+    for cell, own, unmixed in zip(framed, original, seen, strict=True):
+        np.testing.assert_allclose(cell.picture[4:], own[4:], atol=1e-4)
+        np.testing.assert_allclose(cell.picture[:4], unmixed[:4], atol=1e-6)  # what was seen
+        assert cell.framed == [(0, 0), (0, 1), (0, 2), (0, 3)] and cell.patch == 4
     captions = everywhere.caption(), Painter(preprocessor, head, False).caption()
     assert ('statistics' in captions[1]) == norm_pix and 'White frames' not in captions[0]
 
@@ -121,9 +124,9 @@ def test_columns_hold_what_their_labels_say(inputs, preprocessor):
     image = painter.image(inputs)
     mixture = painter.image(mix_pairs(inputs, torch.full((2,), 0.3)).images)
     for pair, (mixed, _, _, dominant, _, subordinate) in enumerate((row[:6], row[6:])):
-        np.testing.assert_array_equal(mixed, mixture[pair])
-        np.testing.assert_array_equal(subordinate, image[2 * pair])  # the first of a pair
-        np.testing.assert_array_equal(dominant, image[2 * pair + 1])
+        np.testing.assert_array_equal(mixed.picture, mixture[pair])
+        np.testing.assert_array_equal(subordinate.picture, image[2 * pair])  # the first of a pair
+        np.testing.assert_array_equal(dominant.picture, image[2 * pair + 1])
 
 
 def test_visible_patches_of_a_higher_ratio_are_among_those_of_a_lower():
