@@ -96,7 +96,7 @@ class LinearRegressor:
 
 
 def fit_lasso(
-    moments: Moments, alpha: float, max_iter: int = 5000, tol: float = 1e-6
+    moments: Moments, alpha: float, max_iter: int = 5000, tol: float = 1e-4
 ) -> LinearRegressor:
     """scikit-learn's ``Lasso(alpha)`` with an intercept, exactly, from the moments alone.
 
@@ -109,7 +109,7 @@ def fit_lasso(
         moments (Moments): Of the training features and targets.
         alpha (float): The l1 strength, as scikit-learn counts it, not negative.
         max_iter (int): Of the coordinate descent. Defaults to 5000.
-        tol (float): Of the coordinate descent. Defaults to 1e-6.
+        tol (float): Of the coordinate descent, scikit-learn's. Defaults to 1e-4.
 
     Raises:
         ValueError: No rows, or a negative alpha.

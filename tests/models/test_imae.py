@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.optim import build_optim_wrapper
+from mmengine.runner.checkpoint import load_state_dict
 from mmpretrain.models import MAE
 from torch import nn
 
@@ -242,6 +243,8 @@ def test_resume_needs_the_same_teacher(teacher_path, tmp_path):
     torch.save(dict(state_dict=other.state_dict()), path)
     with pytest.raises(ValueError, match='same teacher'):
         build(teacher=dict(checkpoint=path)).load_state_dict(state)
+    with pytest.raises(ValueError, match='same teacher'):  # mmengine's own way of loading
+        load_state_dict(build(teacher=dict(checkpoint=path)), state)
 
 
 def test_subordinate_alone(images, teacher_path):
@@ -266,6 +269,18 @@ def test_without_disentanglement_both_branches_are_the_mixed_encoding(images):
     parts = model.encode(images[0::2], ids)
     mixed = model.backbone(images[0::2], ids)[0]
     assert torch.equal(parts['dominant'], mixed) and torch.equal(parts['subordinate'], mixed)
+
+
+def test_options_of_the_parts(teacher_path):
+    teacher = dict(checkpoint=teacher_path)
+    for on in (True, {}, dict(type='mixae.Disentanglement')):
+        assert build(disentangle=on, distill=None).disentangle is not None
+    for off in (False, None):
+        assert build(disentangle=off, distill=off).disentangle is None
+    for on in (True, {}, dict(type='mixae.PatchDistillationLoss')):
+        assert build(distill=on, teacher=teacher).distill.weight == 1.0
+    mix = dict(beta=None, weight=None, subordinate=0.2)  # an override that turns one off
+    assert build(distill=None, mix=mix).weight == 0.8
 
 
 def test_disentanglement_layers_share_nothing_and_take_every_token():
