@@ -3,7 +3,7 @@
 Shape legend: B images, L patches an image, V visible patches an image, D width, H x W the grid.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from mmpretrain.models import MAEViT
@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mixae.engine.pretrained import load_encoder
 from mixae.models.layers.mixing import masks_from_visible
+from mixae.models.layers.window_attention import window_attention
 from mixae.registry import MODELS
 
 ARCHS = {
@@ -44,6 +45,11 @@ class MaskedViT(MAEViT):
             False.
         with_cp (bool): Recompute each layer's activations in the backward pass. Defaults to
             False.
+        window_size (int): Side of the attention windows in patches, 0 for global attention in
+            every layer. With windows the class token takes no part and gets no gradient, as in
+            ViTDet (Li et al. 2022); ``out_type`` must be 'featmap'. Defaults to 0.
+        global_layers (Sequence[int]): With windows, the layers that keep global attention (ViTDet:
+            the last of each quarter). Defaults to ().
         pretrained (str, optional): A pre-training checkpoint as it was saved; its encoder is
             loaded, and the load checked (:func:`mixae.engine.pretrained.load_encoder`), after
             the weights are initialised. Defaults to None.
@@ -59,6 +65,8 @@ class MaskedViT(MAEViT):
         train_pos_embed: bool = False,
         frozen: bool = False,
         with_cp: bool = False,
+        window_size: int = 0,
+        global_layers: Sequence[int] = (),
         pretrained: str | None = None,
         **kwargs,
     ) -> None:
@@ -69,10 +77,31 @@ class MaskedViT(MAEViT):
         self.pos_embed.requires_grad = train_pos_embed
         self.with_cp = with_cp
         self.pretrained = pretrained
+        self._set_windows(window_size, tuple(global_layers), mask_ratio)
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)
             self.eval()
+
+    def _set_windows(self, size: int, global_layers: tuple[int, ...], mask_ratio) -> None:
+        if size < 0 or (size == 0 and global_layers):
+            raise ValueError(
+                f'window_size={size} with global_layers={global_layers}: give a window of 1 patch '
+                'or more, or 0 and no global_layers for global attention throughout.'
+            )
+        outside = [i for i in global_layers if not 0 <= i < self.num_layers]
+        if outside:
+            raise ValueError(f'global_layers={outside}: there are layers 0..{self.num_layers - 1}.')
+        if size and (self.out_type != 'featmap' or mask_ratio is not None):
+            raise ValueError(
+                "window_size goes with out_type='featmap' and mask_ratio=None: windows tile the "
+                f'whole image; got {self.out_type!r} and {mask_ratio}.'
+            )
+        self.window_size = size
+        self.global_layers = global_layers
+        if size:
+            # It is loaded and saved under its name, but distributed training must not wait for it.
+            self.cls_token.requires_grad = False
 
     def init_weights(self) -> None:
         super().init_weights()
@@ -123,14 +152,26 @@ class MaskedViT(MAEViT):
         return self.ln1(x_BND) if self.final_norm else x_BND
 
     def features(self, x: Tensor) -> tuple:
-        """A plain ViT's features of whole images, one for each of ``out_indices``."""
+        """A plain ViT's features of whole images, one for each of ``out_indices``.
+
+        Images of any size: those that are no multiple of the patch are padded with zeros (the mean
+        colour) at the bottom and right.
+        """
         x_BLD, grid = self.patch_embed(x)
-        cls_B1D = self.cls_token.expand(len(x), -1, -1).to(x_BLD.dtype)
-        x_BND = torch.cat([cls_B1D, x_BLD], dim=1) + self.pos_embed_at(grid)
+        pos_embed_1ND = self.pos_embed_at(grid)
+        if self.window_size:
+            x_BND = x_BLD + pos_embed_1ND[:, self.num_extra_tokens :]
+
+            def attention(attn, x_BLD, index):
+                return window_attention(attn, x_BLD, grid, self.window_size)
+        else:
+            cls_B1D = self.cls_token.expand(len(x), -1, -1).to(x_BLD.dtype)
+            x_BND = torch.cat([cls_B1D, x_BLD], dim=1) + pos_embed_1ND
+            attention = None
         x_BND = self.pre_norm(self.drop_after_pos(x_BND))
         outs = []
         for i, layer in enumerate(self.layers):
-            x_BND = self._run_layer(layer, x_BND)
+            x_BND = self._run_layer(layer, x_BND, None if i in self.global_layers else attention)
             if i == self.num_layers - 1 and self.final_norm:
                 x_BND = self.ln1(x_BND)
             if i in self.out_indices:
@@ -145,6 +186,11 @@ class MaskedViT(MAEViT):
             old_size=list(self.patch_resolution),
             num_prefix_tokens=self.num_extra_tokens,
         )
+
+    def _format_output(self, x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
+        if self.window_size:  # no class token to take off
+            return x_BND.transpose(1, 2).unflatten(2, grid)
+        return super()._format_output(x_BND, grid)
 
     def _run_layer(
         self, layer: nn.Module, x_BND: Tensor, attention: Callable | None = None, index: int = 0
