@@ -2,7 +2,7 @@
 # The runs behind docs/results/cifar10_small: equal budgets for MAE and MixedAE, all protocols.
 # Usage: docs/results/cifar10_small/run.sh SEED...   A run whose result exists is not repeated.
 set -euo pipefail
-budget='20k views of 5,000 CIFAR-10 images (JPEG, quality about 75), one CPU core; fine-tuning 10k views of 2,000 images; probes on 3,000 training images; 2,000 test images'
+budget='20k views of 5000 CIFAR-10 images; fine-tuning 10k views of 2000; probes on 3000; tested on 2000; one CPU core'
 out=work_dirs/cifar10_small
 python=${PYTHON:-.venv/bin/python}
 
