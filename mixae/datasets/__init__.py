@@ -2,9 +2,12 @@
 import mmpretrain.datasets  # noqa: F401
 
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
+from .image_folders import prepare_cifar
 from .pair_sampler import PairSampler
+from .pseudo_labels import make_pseudo_labels
 from .sampling import EpochSampler, SampleIndex
 from .seeded import SeededDataset
+from .tiny_imagenet import prepare_tiny_imagenet
 
 __all__ = [
     'DigitScenes',
@@ -14,4 +17,7 @@ __all__ = [
     'PairSampler',
     'SampleIndex',
     'SeededDataset',
+    'make_pseudo_labels',
+    'prepare_cifar',
+    'prepare_tiny_imagenet',
 ]

@@ -123,7 +123,6 @@ def _resolve_model(cfg: Config) -> None:
             num_classes=cfg.get('num_classes'),
         )
     _fill(model.get('contrast'), in_dim=dims['width'])
-    _fill(model.get('disentangle'), in_dim=dims['width'])
     _fill(model.get('data_preprocessor'), num_classes=cfg.get('num_classes'))
     for augment in (model.get('train_cfg') or {}).get('augments') or []:
         _fill(augment, num_classes=cfg.get('num_classes'))
