@@ -45,3 +45,40 @@ def image_folder(tmp_path_factory) -> Path:
                     image.save(folder / f'{i}.jpg', quality=90)
         drawn += count
     return root
+
+
+CONFIGS = Path(__file__).parents[1] / 'configs'
+
+
+@pytest.fixture
+def small_config(image_folder, tmp_path):
+    """A config file of the project made small: a function of its path below configs/."""
+    from mmengine.config import Config
+
+    def load(path: str, work_dir: str | Path = tmp_path / 'run', epochs: int = 2) -> Config:
+        cfg = Config.fromfile(CONFIGS / path)
+        cfg.work_dir = str(work_dir)
+        cfg.model.backbone.arch = dict(
+            embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32
+        )
+        cfg.model.backbone.update(img_size=32, patch_size=8)
+        if cfg.model.get('neck', {}).get('type') == 'MAEPretrainDecoder':
+            cfg.model.neck.update(decoder_embed_dim=16, decoder_depth=1, decoder_num_heads=2)
+        for name in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_features'):
+            if cfg.get(name):
+                cfg[name].update(batch_size=8, num_workers=0, pin_memory=False)
+                cfg[name].dataset.dataset.data_root = str(image_folder)
+        if cfg.get('num_classes'):
+            cfg.num_classes = 4
+        for name in ('val_evaluator', 'test_evaluator'):
+            if cfg.get(name):
+                cfg[name].topk = (1,)
+        if cfg.get('train_cfg'):
+            cfg.train_cfg.max_epochs = epochs
+            cfg.optim_wrapper.type = 'OptimWrapper'
+            cfg.default_hooks.logger.interval = 1
+            cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=-1)
+        cfg.data_about.description = 'digits and photographs of scikit-learn'
+        return cfg
+
+    return load
