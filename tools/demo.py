@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """The demo: MAE, MixedAE and i-MAE on digit scenes, pre-trained and evaluated in minutes on a CPU.
 
 A repeated call goes on where an interrupted one was, and only prints the result of a finished one.

@@ -3,6 +3,9 @@
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: dist_train.sh CONFIG PROCESSES [ARGUMENTS]" >&2; exit 2; }
 here=$(dirname "$0")
+if [ -z "${PYTHON:-}" ] && [ -z "${VIRTUAL_ENV:-}" ] && [ -x "$here/../.venv/bin/python" ]; then
+    PYTHON=$here/../.venv/bin/python # what `make setup` built
+fi
 export PYTHONPATH="$here/..${PYTHONPATH:+:$PYTHONPATH}"
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$3" \

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Turn run records into a table (text, Markdown, CSV, LaTeX) or one self-contained HTML page."""
 
 import argparse

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Evaluate a checkpoint: probes of a pre-trained one, or the test of a trained one."""
 
 import argparse

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Train a config: pre-training, fine-tuning, detection, segmentation."""
 
 import argparse

@@ -169,10 +169,13 @@ def _resolve_schedule(cfg: Config, notes: list[str]) -> None:
     """Warm-up ends at ``warmup_epochs``; what follows lasts to the end of training."""
     train_cfg = cfg.get('train_cfg') or {}
     max_epochs = train_cfg.get('max_epochs')
-    if max_epochs is None or 'warmup_epochs' not in cfg:
+    if max_epochs is None:
         return
-    warmup = cfg.warmup_epochs
-    if warmup >= max_epochs:
+    _fill(train_cfg, val_interval=max_epochs)
+    # 200 checkpoints a run: none where a kill costs more than half a per cent of it.
+    _fill((cfg.get('default_hooks') or {}).get('checkpoint'), interval=math.ceil(max_epochs / 200))
+    warmup = cfg.get('warmup_epochs', 0)
+    if warmup and warmup >= max_epochs:
         warmup = max_epochs // 10
         notes.append(
             f'warmup_epochs={cfg.warmup_epochs} does not fit in {max_epochs} epochs: the warm-up '
@@ -187,11 +190,8 @@ def _resolve_schedule(cfg: Config, notes: list[str]) -> None:
         else:
             _fill(scheduler, begin=warmup, end=max_epochs, T_max=max_epochs - warmup)
         schedulers.append(scheduler)
-    cfg.param_scheduler = schedulers
-    if 'val_interval' in train_cfg:
-        _fill(train_cfg, val_interval=max_epochs)
-    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
-    _fill(checkpoint, interval=max(1, math.ceil(max_epochs / 40)))
+    if 'param_scheduler' in cfg:
+        cfg.param_scheduler = schedulers
 
 
 def effective_batch(cfg: Config, world_size: int) -> int:

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Draw the pictures of the i-MAE paper: Figs. 1, 3, 4 and 5."""
 
 import argparse

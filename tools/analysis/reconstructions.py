@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Draw what an MAE or MixedAE checkpoint reconstructs of images, beside the originals."""
 
 import argparse

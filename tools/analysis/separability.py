@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Print how linearly separable an i-MAE's features are (Table 4 of the paper)."""
 
 import argparse

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Draw the TopK sampling accuracy of a MixedAE pre-training, layer by layer, beside chance."""
 
 import argparse

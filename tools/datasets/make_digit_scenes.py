@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Make digit scenes ahead of their first use, or check those that are there, and look at them."""
 
 import argparse

@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Cluster a data set's images by a checkpoint's features: i-MAE's pairs without labels.
 
 Give the file to the sampler: ``train_dataloader.sampler.pseudo_labels=FILE``.

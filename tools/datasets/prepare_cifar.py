@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Prepare CIFAR-10 or CIFAR-100 as folders of images."""
 
 import argparse

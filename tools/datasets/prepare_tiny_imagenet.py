@@ -1,3 +1,4 @@
+#!/usr/bin/env python
 """Prepare Tiny-ImageNet: download, check, sort the validation images into classes."""
 
 import argparse
