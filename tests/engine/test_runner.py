@@ -1,0 +1,377 @@
+"""The Runner on real, small runs: resuming, checkpoints, costs, curves and records."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from mixae.engine import launch
+from mixae.engine.hooks.topk_accuracy import CURVE_FILE, read_curve
+from mixae.engine.pretrained import CheckpointError, read_checkpoint
+from mixae.engine.resolve import ConfigError
+from mixae.engine.runner import checkpoints, latest_checkpoint, prepare_work_dir
+from mixae.leaderboard.record import read_record
+from mixae.registry import HOOKS
+
+MIXEDAE = 'mixedae/vitt_cifar10_2000e.py'
+MAE = 'mae/vitt_cifar10_2000e.py'
+STEPS = 6  # 48 images in batches of 8
+
+
+@HOOKS.register_module()
+class StopHook(Hook):
+    """Ends a run before a step, as a power cut would, or spoils a loss or a gradient there."""
+
+    def __init__(self, at: int, spoil: str | None = None) -> None:
+        self.at, self.spoil = at, spoil
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        if runner.iter != self.at:
+            return
+        if self.spoil is None:
+            raise KeyboardInterrupt
+        self.before = {k: v.clone() for k, v in runner.model.state_dict().items()}
+        if self.spoil == 'loss':
+            data_batch['inputs'][0] = torch.full_like(data_batch['inputs'][0].float(), torch.nan)
+        else:
+            runner.model.neck.mask_token.register_hook(lambda grad: grad * torch.inf)
+
+
+def stopping(cfg, **options):
+    cfg.custom_hooks = [dict(type='mixae.StopHook', **options)]
+    return cfg
+
+
+def snapshot(path):
+    content = read_checkpoint(path)
+    return content['state_dict'], content['optimizer'], content['param_schedulers']
+
+
+def same(a, b) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
+@pytest.fixture(scope='module')
+def runs(tmp_path_factory):
+    return tmp_path_factory.mktemp('runs')
+
+
+@pytest.fixture
+def pretrained(runs, small_config):
+    """The work directory of a MixedAE trained for 2 epochs without a break; made once."""
+    folder = runs / 'pretrained'
+    if not (folder / 'epoch_2.pth').exists():
+        launch.train(small_config(MIXEDAE, folder))
+    return folder
+
+
+# Resuming.
+
+
+def test_a_stop_and_a_resume_give_what_a_straight_run_gives(pretrained, small_config, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        launch.train(stopping(small_config(MIXEDAE), at=STEPS + 3))
+    assert [p.name for p in checkpoints(tmp_path / 'run')] == ['epoch_1.pth']
+    launch.train(small_config(MIXEDAE), resume=True)
+    for mine, straight in zip(
+        snapshot(tmp_path / 'run' / 'epoch_2.pth'),
+        snapshot(pretrained / 'epoch_2.pth'),
+        strict=True,
+    ):
+        assert same(mine, straight)
+
+    # Costs add up, and the curve goes on where the checkpoint was.
+    told, straight = (
+        read_checkpoint(folder / 'epoch_2.pth')['mixae']
+        for folder in (tmp_path / 'run', pretrained)
+    )
+    assert told['images_seen'] == straight['images_seen'] == 2 * 48
+    assert told['flops'] == pytest.approx(straight['flops'])
+    first = read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['mixae']
+    assert first['images_seen'] == 48
+    assert first['seconds'] < told['seconds']
+
+
+def test_the_rate_climbs_to_its_peak_and_falls_to_zero(pretrained, small_config, tmp_path):
+    cfg = small_config(MIXEDAE, epochs=3)
+    cfg.warmup_epochs = 1
+    runner = launch.train(cfg)
+    rates = [
+        json.loads(line)['lr']
+        for line in next((tmp_path / 'run').glob('*/vis_data/scalars.json')).read_text().split('\n')
+        if line
+    ]
+    peak = 1.5e-4 * 8 / 256
+    assert len(rates) == 3 * STEPS
+    assert max(rates) == pytest.approx(peak, rel=1e-3)
+    assert rates.index(max(rates)) in (STEPS - 1, STEPS)
+    assert rates == sorted(rates[:STEPS]) + sorted(rates[STEPS:], reverse=True)
+    assert rates[-1] < 0.02 * peak
+    assert runner.iter == 3 * STEPS
+
+
+def test_resume_with_nothing_names_the_folder(small_config, tmp_path):
+    with pytest.raises(ConfigError, match=f'no checkpoint to resume in {tmp_path}'):
+        launch.train(small_config(MIXEDAE), resume=True)
+
+
+def test_resume_passes_over_a_broken_last_checkpoint(pretrained, tmp_path):
+    content = (pretrained / 'epoch_1.pth').read_bytes()
+    (tmp_path / 'epoch_9.pth').write_bytes(content)
+    (tmp_path / 'epoch_10.pth').write_bytes(content[:-100])
+    assert latest_checkpoint(tmp_path).name == 'epoch_9.pth'
+
+
+def test_another_architecture_is_not_resumed(pretrained, small_config):
+    cfg = small_config(MIXEDAE)
+    cfg.model.backbone.arch.embed_dims = 32
+    with pytest.raises(CheckpointError, match='epoch_2.pth does not fit MixedAE.*size mismatch'):
+        launch.train(cfg, resume=str(pretrained / 'epoch_2.pth'))
+
+
+def test_an_earlier_run_is_not_written_over(pretrained, small_config):
+    before = {p: p.read_bytes() for p in checkpoints(pretrained)}
+    with pytest.raises(ConfigError, match='--resume to continue it, .* --overwrite'):
+        launch.train(small_config(MIXEDAE, pretrained))
+    assert {p: p.read_bytes() for p in checkpoints(pretrained)} == before
+
+
+def test_overwrite_sets_the_earlier_run_aside(small_config, tmp_path):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'epoch_3.pth').write_bytes(b'earlier')
+    cfg = small_config(MIXEDAE)
+    cfg.overwrite = True
+    (note,) = prepare_work_dir(cfg)
+    assert not checkpoints(tmp_path / 'run')
+    (aside,) = (tmp_path / 'run').glob('replaced_*/epoch_3.pth')
+    assert aside.read_bytes() == b'earlier'
+    assert str(aside.parent) in note
+
+
+def test_a_data_set_smaller_than_a_batch_is_named(small_config):
+    cfg = small_config(MIXEDAE)
+    cfg.train_dataloader.batch_size = 64
+    with pytest.raises(ConfigError, match='no step: 48 training images, 64 a process'):
+        launch.train(cfg)
+
+
+# Checkpoints.
+
+
+def test_what_the_runner_saves_is_read_safely_and_loads_into_a_classifier(pretrained):
+    content = read_checkpoint(pretrained / 'epoch_2.pth')
+    assert content['message_hub']['log_scalars']
+    assert content['meta']['epoch'] == 2
+
+
+def test_a_failure_while_writing_leaves_the_earlier_checkpoint(
+    pretrained, small_config, tmp_path, monkeypatch
+):
+    """A full disk in the middle of the second checkpoint."""
+    real = Runner.save_checkpoint
+
+    def full_disk(self, out_dir, filename, *args, **kwargs):
+        real(self, out_dir, filename, *args, **kwargs)
+        if self.epoch == 1:
+            with open(Path(out_dir) / filename, 'r+b') as file:
+                file.truncate(1000)
+            raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(Runner, 'save_checkpoint', full_disk)
+    with pytest.raises(OSError, match='No space left'):
+        launch.train(small_config(MIXEDAE))
+    assert not list((tmp_path / 'run').glob('.*partial'))
+    assert latest_checkpoint(tmp_path / 'run').name == 'epoch_1.pth'
+    for mine, straight in zip(
+        snapshot(tmp_path / 'run' / 'epoch_1.pth'),
+        snapshot(pretrained / 'epoch_1.pth'),
+        strict=True,
+    ):
+        assert same(mine, straight)
+
+
+# Losses and gradients that are not finite.
+
+
+@pytest.mark.parametrize(
+    'spoil, names',
+    [
+        ('loss', 'loss_recon = nan'),
+        ('gradient', 'the gradient of neck.mask_token'),
+    ],
+)
+def test_what_is_not_finite_stops_the_run_before_the_step(small_config, tmp_path, spoil, names):
+    cfg = stopping(small_config(MIXEDAE), at=STEPS + 1, spoil=spoil)
+    runner = launch.build_runner(cfg)
+    with pytest.raises(FloatingPointError, match=rf'Iteration 8 \(epoch 2\).*{names}'):
+        runner.train()
+    hook = next(h for h in runner.hooks if isinstance(h, StopHook))
+    assert same(dict(runner.model.state_dict()), hook.before)
+    assert [p.name for p in checkpoints(tmp_path / 'run')] == ['epoch_1.pth']
+    state, _, _ = snapshot(tmp_path / 'run' / 'epoch_1.pth')
+    assert all(v.isfinite().all() for v in state.values())
+
+
+# Seeds of a step.
+
+
+def test_a_steps_randomness_depends_on_seed_process_and_iteration(monkeypatch):
+    from types import SimpleNamespace
+
+    from mixae.engine import hooks
+
+    def drawn(seed=0, rank=0, iteration=0):
+        torch.rand(3)
+        hooks.SeedIterationHook().before_train_iter(
+            SimpleNamespace(seed=seed, rank=rank, iter=iteration), 0
+        )
+        return torch.rand(4).tolist()
+
+    assert drawn() == drawn()
+    different = [drawn(), drawn(seed=1), drawn(rank=1), drawn(iteration=1)]
+    assert len({tuple(d) for d in different}) == 4
+
+
+# The TopK accuracy curve.
+
+
+def test_the_curve_has_a_line_a_reading_and_travels_in_the_checkpoint(small_config, tmp_path):
+    cfg = small_config(MIXEDAE)
+    cfg.default_hooks.topk_accuracy.interval = 2
+    with pytest.raises(KeyboardInterrupt):
+        launch.train(stopping(cfg, at=STEPS + 3))  # one reading after the checkpoint
+    path = tmp_path / 'run' / CURVE_FILE
+    assert [row['iter'] for row in read_curve(path)] == [1, 2, 4, 6, 8]
+    with open(path, 'a') as file:
+        file.write('{"iter": 9, "ep')  # cut short by the kill
+    cfg = small_config(MIXEDAE)
+    cfg.default_hooks.topk_accuracy.interval = 2
+    launch.train(cfg, resume=True)
+    rows = read_curve(path)
+    assert [row['iter'] for row in rows] == [1, 2, 4, 6, 8, 10, 12]
+    assert [row['epoch'] for row in rows] == [1, 1, 1, 1, 2, 2, 2]
+    assert all(set(row['layers']) == {'1', '2'} for row in rows)  # the first layer is global
+    assert rows[0]['chance'] == pytest.approx((16 / 4 - 1) / 15)
+    curve = read_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['mixae']['curves']['topk_accuracy']
+    assert curve['x'] == [row['iter'] for row in rows]
+    assert curve['lines']['layer 2'] == [row['layers']['2'] for row in rows]
+
+
+def test_a_model_without_homologous_attention_is_refused(small_config):
+    cfg = small_config(MAE)
+    cfg.default_hooks.topk_accuracy = dict(type='mixae.TopKAccuracyHook')
+    with pytest.raises(TypeError, match='MAE has none'):
+        launch.train(cfg)
+
+
+# What training cost.
+
+
+def test_flops_are_those_an_analytic_count_gives(small_config, tmp_path):
+    """MAE: encoder on 5 tokens, decoder on 17; a backward pass costs two forward passes."""
+    cfg = small_config(MAE, epochs=1)
+    launch.train(cfg)
+    D, F, depth, d, patch, L = 16, 32, 3, 16, 8 * 8 * 3, 16
+
+    def layer(n, width, hidden):
+        linear = 4 * width * width + 2 * width * hidden
+        return 2 * n * linear + 4 * n * n * width
+
+    once = 2 * L * patch * D  # its input has no gradient
+    twice = (
+        depth * layer(5, D, F) + layer(L + 1, d, 4 * d) + 2 * 5 * D * d + 2 * (L + 1) * d * patch
+    )
+    expected = 2 * once + 3 * twice
+    told = read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['mixae']
+    assert told['flops_per_image'] == pytest.approx(expected, rel=0.05)
+    assert told['flops'] == pytest.approx(48 * told['flops_per_image'])
+
+
+def test_a_checkpoint_says_what_was_trained(pretrained):
+    told = read_checkpoint(pretrained / 'epoch_2.pth')['mixae']
+    assert told['method'] == 'mixedae'
+    assert told['variant']['mode'] == 'topk'
+    assert told['variant']['mix_ratio'] == 0.25
+    assert told['backbone'] == dict(arch='ViT-16x3', patch_size=8, img_size=32)
+    assert (told['dataset'], told['epochs'], told['seed']) == ('cifar10', 2, 0)
+    assert told['labels_in_pretraining'] is False
+
+
+# Records.
+
+
+def records(folder):
+    return [read_record(path) for path in sorted((folder / 'records').glob('*.json'))]
+
+
+@pytest.mark.parametrize('protocol', ['linear', 'knn'])
+@pytest.mark.parametrize('start', ['pretrained', 'scratch'])
+def test_a_probe_writes_a_record(pretrained, small_config, tmp_path, protocol, start):
+    cfg = small_config(f'transfer/cifar/cifar10_vitt_{protocol}.py')
+    checkpoint = 'scratch' if start == 'scratch' else str(pretrained / 'epoch_2.pth')
+    metrics = launch.test(cfg, checkpoint)
+    (record,) = records(tmp_path / 'run')
+    assert record['task'] == protocol
+    assert record['method'] == ('mixedae' if start == 'pretrained' else 'random')
+    assert record['metrics']['accuracy/top1']['value'] == pytest.approx(metrics['accuracy/top1'])
+    assert (record['dataset']['n_train'], record['dataset']['n_test']) == (48, 24)
+    if start == 'scratch':
+        assert record['pretraining'] is None
+    else:
+        assert record['pretraining']['images_seen'] == 96
+        assert record['pretraining']['checkpoint'] == 'epoch_2.pth'
+        assert record['pretraining']['labels_in_pretraining'] is False
+        assert record['variant']['mode'] == 'topk'
+    assert not [text for text in _texts(record) if os.sep + 'tmp' in text]
+
+
+def _texts(node):
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from _texts(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _texts(value)
+    elif isinstance(node, str):
+        yield node
+
+
+@pytest.mark.parametrize('start', ['pretrained', 'scratch'])
+def test_fine_tuning_and_its_test_write_records(pretrained, small_config, tmp_path, start):
+    checkpoint = 'scratch' if start == 'scratch' else str(pretrained / 'epoch_2.pth')
+    config = 'transfer/cifar/cifar10_vitt_finetune.py'
+    launch.train(small_config(config), pretrained=checkpoint)
+    (trained,) = records(tmp_path / 'run')
+    cfg = small_config(config, tmp_path / 'test')
+    metrics = launch.test(cfg, str(tmp_path / 'run' / 'epoch_2.pth'))
+    (tested,) = records(tmp_path / 'test')
+    for record in (trained, tested):
+        task, method = ('finetune', 'mixedae') if start == 'pretrained' else ('scratch', 'scratch')
+        assert (record['task'], record['method']) == (task, method)
+        assert record['metrics']['accuracy/top1']['value'] == metrics['accuracy/top1']
+        if start == 'pretrained':
+            assert record['pretraining']['images_seen'] == 96
+        else:
+            assert record['pretraining'] is None
+    assert trained['cost']['images_seen'] == 96
+
+
+def test_fine_tuning_starts_from_the_pretrained_weights(pretrained, small_config):
+    cfg = small_config('transfer/cifar/cifar10_vitt_finetune.py', epochs=1)
+    cfg.optim_wrapper.optimizer.lr = 1e-12
+    runner = launch.train(cfg, pretrained=str(pretrained / 'epoch_2.pth'))
+    state, _, _ = snapshot(pretrained / 'epoch_2.pth')
+    for key in ('layers.0.attn.qkv.weight', 'layers.2.ffn.layers.1.weight', 'cls_token'):
+        torch.testing.assert_close(
+            runner.model.state_dict()[f'backbone.{key}'], state[f'backbone.{key}']
+        )
