@@ -1,0 +1,177 @@
+"""Images a second and core of the training pipelines, beside what a training step needs.
+
+    python benchmarks/loader.py --pipelines cifar10 --step 100 --json out.json
+
+A pipeline is the data set of a real config, with its decoding and augmentation, run sample by
+sample in this process on one core: that is what one worker delivers. README.md beside this file
+explains the columns.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # as mmengine sets it in workers
+
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from mmengine.config import Config  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+
+import mixae  # noqa: E402, F401
+from mixae.datasets.sampling import SampleIndex  # noqa: E402
+from mixae.engine.resolve import resolve  # noqa: E402
+from mixae.leaderboard.record import collect_environment  # noqa: E402
+from mixae.registry import DATASETS  # noqa: E402
+
+# Name: config, and the data set's folder and subfolder where a person may point elsewhere.
+PIPELINES = {
+    'cifar10': ('configs/mae/vitt_cifar10_2000e.py', 'data/cifar10', 'train'),
+    'imagenet': ('configs/mae/vitb_300e.py', 'data/imagenet', 'train'),
+    'digit_scenes': ('configs/mae/vitt_cifar10_2000e.py', None, None),
+}
+
+
+def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = None):
+    """The training data set of a pipeline's config.
+
+    Args:
+        pipeline (str): Of :data:`PIPELINES`.
+        root (str, optional): Another folder of images in place of the config's: any JPEGs, in one
+            subfolder a class or flat. It then stands in for the data set.
+        prefix (str, optional): The subfolder of ``root`` to read.
+
+    Raises:
+        FileNotFoundError: The folder does not exist.
+        ValueError: An unknown pipeline, or ``root`` for digit scenes, which are generated.
+    """
+    if pipeline not in PIPELINES:
+        raise ValueError(f'pipeline {pipeline!r} is unknown: choose from {", ".join(PIPELINES)}.')
+    config, default_root, default_prefix = PIPELINES[pipeline]
+    init_default_scope('mmpretrain')
+    cfg = Config.fromfile(ROOT / config)
+    if pipeline == 'digit_scenes':
+        if root is not None:
+            raise ValueError('Digit scenes are generated: they have no other folder to read.')
+        scenes = Config.fromfile(ROOT / 'configs/_base_/datasets/digit_scenes_pretrain.py')
+        cfg.train_dataloader = scenes.train_dataloader
+        cfg.model.backbone.update(img_size=64, patch_size=8)
+        cfg, _ = resolve(cfg, world_size=1, cuda=False)
+        return DATASETS.build(cfg.train_dataloader.dataset)
+    folder = Path(root) if root else ROOT / default_root
+    prefix = prefix if root else default_prefix
+    if not (folder / (prefix or '')).is_dir():
+        raise FileNotFoundError(
+            f'{folder / (prefix or "")} is no folder: name one of images with --root (and '
+            '--prefix), or leave this pipeline out with --pipelines.'
+        )
+    node = cfg.train_dataloader.dataset.dataset
+    if root or node.type != 'CustomDataset':
+        steps = node.pipeline
+        nested = any(child.is_dir() for child in (folder / (prefix or '')).iterdir())
+        cfg.train_dataloader.dataset.dataset = dict(
+            type='CustomDataset', data_prefix=prefix or '', with_label=nested, pipeline=steps
+        )
+    cfg.train_dataloader.dataset.dataset['data_root'] = str(folder)
+    cfg, _ = resolve(cfg, world_size=1, cuda=False)
+    return DATASETS.build(cfg.train_dataloader.dataset)
+
+
+def measure(dataset, images: int, warmup: int = 16, seed: int = 0) -> dict:
+    """Load ``images`` samples, drawn at random as in training, on one core.
+
+    Returns:
+        dict: ``images``; ``per_second`` (by the clock); ``per_core_second`` (by the time spent on
+        the processor: what a worker with a core to itself delivers, also on a busy machine);
+        ``side``, the median of the sources' longer and shorter side in pixels.
+    """
+    if images < 1:
+        raise ValueError(f'images={images}: at least one must be loaded.')
+    rng = np.random.default_rng(seed)
+    cv2.setNumThreads(0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    sides = []
+    for epoch, count in enumerate((warmup, images)):
+        order = rng.integers(0, len(dataset), count)
+        wall, cpu = time.perf_counter(), time.process_time()
+        for index in order:
+            sample = dataset[SampleIndex(int(index), epoch=epoch)]
+            sides.append(sample['data_samples'].ori_shape[:2])
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    torch.set_num_threads(threads)
+    return dict(
+        images=images,
+        per_second=images / wall,
+        per_core_second=images / cpu,
+        side=[int(x) for x in np.median(np.sort(np.asarray(sides), axis=1)[:, ::-1], axis=0)],
+    )
+
+
+def workers_needed(step: float, per_core_second: float, margin: float = 1.2) -> int:
+    """Workers that keep a step of ``step`` images a second fed, with a margin for uneven files.
+
+    Raises:
+        ValueError: Rates that are not positive.
+    """
+    if step <= 0 or per_core_second <= 0:
+        raise ValueError(f'rates must be positive: step={step}, per_core_second={per_core_second}.')
+    return math.ceil(step * margin / per_core_second)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--pipelines', nargs='+', choices=list(PIPELINES), default=list(PIPELINES))
+    parser.add_argument('--root', help='another folder of images; with one pipeline only')
+    parser.add_argument('--prefix', help='the subfolder of --root to read')
+    parser.add_argument('--images', type=int, default=1000, help='images to load')
+    parser.add_argument(
+        '--step',
+        type=float,
+        help='images/s of one training process (the column of pretrain_step.py); with it the '
+        'workers that each process needs are printed',
+    )
+    parser.add_argument('--json', type=Path, help='write everything measured here')
+    args = parser.parse_args(argv)
+    if args.root and len(args.pipelines) > 1:
+        parser.error('--root takes the place of one data set: name one with --pipelines.')
+
+    environment = collect_environment()
+    print(f'# {environment["device"]["name"]}, {os.cpu_count()} cores\n')
+    head = ['pipeline', 'source images', 'images/s and core', 'by the clock']
+    head += ['step needs images/s', 'num_workers a process'] if args.step else []
+    print('| ' + ' | '.join(head) + ' |')
+    print('| --- | ---' + ' | ---:' * (len(head) - 2) + ' |')
+    results = {}
+    for name in args.pipelines:
+        row = measure(build_dataset(name, args.root, args.prefix), args.images)
+        source = 'digit scenes' if name == 'digit_scenes' else Path(args.root or name).name
+        cells = [name, f'{source}, {row["side"][0]} x {row["side"][1]}']
+        cells += [f'{row["per_core_second"]:.0f}', f'{row["per_second"]:.0f}']
+        if args.step:
+            row['step'] = args.step
+            row['num_workers'] = workers_needed(args.step, row['per_core_second'])
+            cells += [f'{args.step:.0f}', str(row['num_workers'])]
+        print('| ' + ' | '.join(cells) + ' |', flush=True)
+        results[name] = dict(row, source=source)
+    if args.json:
+        # Folders of this machine say nothing elsewhere.
+        words = [Path(w).name if os.path.isabs(w) else w for w in argv or sys.argv[1:]]
+        command = ' '.join(['python', 'benchmarks/loader.py', *words])
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(
+            json.dumps(dict(command=command, **environment, results=results), indent=1) + '\n'
+        )
+
+
+if __name__ == '__main__':
+    main()
