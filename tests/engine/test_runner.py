@@ -36,7 +36,8 @@ class StopHook(Hook):
             raise KeyboardInterrupt
         self.before = {k: v.clone() for k, v in runner.model.state_dict().items()}
         if self.spoil == 'loss':
-            data_batch['inputs'][0] = torch.full_like(data_batch['inputs'][0].float(), torch.nan)
+            data_batch['inputs'] = data_batch['inputs'].float()
+            data_batch['inputs'][0] = torch.nan
         else:
             runner.model.neck.mask_token.register_hook(lambda grad: grad * torch.inf)
 

@@ -1,0 +1,129 @@
+"""Every config of pre-training and classification resolves, builds and reads an image."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from PIL import Image
+
+from mixae.engine.pretrained import FINAL_NORM
+from mixae.engine.resolve import resolve
+from mixae.registry import MODELS
+
+ROOT = Path(__file__).parents[2] / 'configs'
+PRETRAIN = sorted(p.relative_to(ROOT) for k in ('mae', 'mixedae') for p in (ROOT / k).glob('*.py'))
+TRANSFER = sorted(
+    p.relative_to(ROOT)
+    for p in (ROOT / 'transfer').glob('*/*.py')
+    if p.stem.rsplit('_', 1)[-1] in ('finetune', 'linear', 'knn', 'scratch')
+)
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_features')
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
+def load(path, world_size=8) -> Config:
+    cfg = Config.fromfile(ROOT / path)
+    if 'pretrained' in cfg:
+        cfg.pretrained = 'scratch'
+    return resolve(cfg, world_size)[0]
+
+
+def test_nothing_is_left_out():
+    assert len(PRETRAIN) >= 22
+    assert {p.parent.name for p in TRANSFER} >= {'cifar', 'imagenet', 'digit_scenes'}
+
+
+@pytest.mark.parametrize('path', PRETRAIN + TRANSFER, ids=str)
+def test_model_optimiser_and_pipelines_build(path, tmp_path):
+    cfg = load(path)
+    with torch.device('meta'):
+        model = MODELS.build(cfg.model)
+    backbone = cfg.model.backbone
+    assert model.backbone.num_patches == (backbone.img_size // backbone.patch_size) ** 2
+
+    if cfg.get('train_cfg'):
+        wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+        rate = max(group['lr'] for group in wrapper.optimizer.param_groups)
+        assert rate == pytest.approx(cfg.optim_wrapper.optimizer.lr)
+        batch = cfg.train_dataloader.batch_size * 8
+        assert rate == pytest.approx(cfg.base_lr * batch / 256)
+        assert [s.end for s in cfg.param_scheduler][-1] == cfg.train_cfg.max_epochs
+
+    size = backbone.img_size
+    photo = np.random.default_rng(0).integers(0, 255, (size, size, 3), dtype=np.uint8)
+    image = tmp_path / 'image.png'
+    Image.fromarray(photo).save(image)
+    seen = 0
+    for name in LOADERS:
+        if cfg.get(name):
+            pipeline = Compose(cfg[name].dataset.dataset.pipeline)
+            info = dict(img_path=str(image), gt_label=1, sample_idx=0)
+            info |= dict(img=photo, img_shape=photo.shape[:2], ori_shape=photo.shape[:2])
+            out = pipeline(info)
+            assert out['inputs'].shape == (3, size, size), name
+            seen += 1
+    assert seen >= 1
+
+
+@pytest.mark.parametrize(
+    'path, lr, weight_decay, warmup',
+    [
+        ('mae/vitb_800e.py', 2.4e-3, 0.05, 40),
+        ('mixedae/vitb_800e.py', 2.4e-3, 0.05, 40),
+        ('transfer/imagenet/vitb_finetune.py', 2e-3, 0.05, 5),
+        ('transfer/imagenet/vitb_linear.py', 6.4, 0.0, 10),
+    ],
+)
+def test_recipes_are_maes_on_eight_gpus(path, lr, weight_decay, warmup):
+    """He et al. 2022, Tables 8, 9 and 10: 1.5e-4, 5e-4 and 0.1 for 256 images."""
+    cfg = load(path)
+    optimizer = cfg.optim_wrapper.optimizer
+    assert optimizer.lr == pytest.approx(lr)
+    assert optimizer.weight_decay == weight_decay
+    assert cfg.param_scheduler[0].end == warmup
+
+
+@pytest.mark.parametrize('mixedae', [p for p in PRETRAIN if p.parts[0] == 'mixedae'], ids=str)
+def test_every_mixedae_row_has_its_mae_row_at_the_same_budget(mixedae):
+    ours, mae = load(mixedae), load(Path('mae', mixedae.name))
+    for get in (
+        lambda c: c.train_cfg.max_epochs,
+        lambda c: c.train_dataloader.batch_size,
+        lambda c: c.optim_wrapper.to_dict(),
+        lambda c: c.train_dataloader.dataset.to_dict(),
+        lambda c: {**c.model.backbone.to_dict(), 'mask_ratio': None},
+        lambda c: c.model.neck.to_dict(),
+    ):
+        assert get(ours) == get(mae)
+    assert mae.model.backbone.mask_ratio == 1 - ours.model.mix_ratio
+
+
+@pytest.mark.parametrize('path', TRANSFER, ids=str)
+def test_every_encoder_of_a_data_set_is_the_pretrained_one(path):
+    """What was pre-trained at a size loads into each protocol of that data set."""
+    folder, arch = path.parts[1], path.stem.split('_')[0]
+    pretraining = dict(
+        imagenet=f'{arch}_800e',
+        cifar='vitt_cifar10_2000e',
+        tiny_imagenet='vits_tiny_imagenet_1000e',
+        digit_scenes='vitmini_digits_8e',
+    )[folder]
+    with torch.device('meta'):
+        mae, transfer = (
+            MODELS.build(load(p).model.backbone).state_dict()
+            for p in (Path('mae', f'{pretraining}.py'), path)
+        )
+    expected, actual = (
+        {k: v.shape for k, v in state.items() if k not in FINAL_NORM} for state in (mae, transfer)
+    )
+    assert actual == expected
