@@ -17,7 +17,8 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
     and mmseg's know ConvNeXt's, BEiT's and their own MAE's parameter names. This one asks
     ``model.backbone``. The rate of layer ``i`` of N is scaled by decay^(N - i), that of the patch
     embedding, the class token and the position embedding by decay^(N + 1), and the rest (neck,
-    heads, final norm) by 1: BEiT's formula, which MAE, ViTDet and timm use.
+    heads, final norm) by 1: BEiT's formula, which MAE and ViTDet use, and timm but for the
+    final norm.
 
     ``paramwise_cfg`` as mmpretrain's: layer_decay_rate, norm_decay_mult, bias_decay_mult,
     flat_decay_mult, custom_keys (decay_mult only).

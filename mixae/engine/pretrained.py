@@ -9,6 +9,8 @@ from mmengine.logging import HistoryBuffer, print_log
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from mixae.engine.key_mappings import READABLE, find_mapping
+
 
 def _statistic(cls: type, name: str):
     """In place of ``getattr``, which mmengine's history buffers pickle their statistics with."""
@@ -82,29 +84,54 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
         ) from error
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights.')
+    if 'state_dict' not in checkpoint and _is_state(checkpoint.get('model')):
+        checkpoint['state_dict'] = checkpoint.pop('model')  # as Facebook's MAE and timm store it
     if 'state_dict' not in checkpoint:
-        if not checkpoint or not all(isinstance(v, Tensor) for v in checkpoint.values()):
+        if not _is_state(checkpoint):
             keys = ', '.join(list(map(str, checkpoint))[:5]) or 'nothing'
             raise CheckpointError(f'{path} has no state_dict; it holds {keys}.')
         checkpoint = dict(state_dict=checkpoint)
     return checkpoint
 
 
+def _is_state(content) -> bool:
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(isinstance(value, Tensor) for value in content.values())
+    )
+
+
 def encoder_state(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[str, Tensor]:
     """The encoder's weights in a checkpoint *as it was saved*: its ``backbone.`` keys, bare.
 
+    Checkpoints of other projects are taken by the named mappings of
+    :mod:`mixae.engine.key_mappings`.
+
     Raises:
-        CheckpointError: If there is no ``backbone.`` key.
+        CheckpointError: If there is no ``backbone.`` key and no mapping fits, or one that fits
+            does not know every key.
     """
     state = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}
     encoder = {
         k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')
     }
-    if not encoder:
+    if encoder:
+        return encoder
+    mapping = find_mapping(state)
+    if mapping is None:
+        known = ' or '.join(m.name for m in READABLE)
         raise CheckpointError(
-            f'{path} has no encoder: none of its {len(state)} keys starts with "backbone." '
-            f'(the first: {", ".join(list(state)[:3])}).'
+            f'{path} has no encoder: none of its {len(state)} keys starts with "backbone.", nor '
+            f'are they those of {known} (the first: {", ".join(list(state)[:3])}).'
         )
+    encoder, unknown = mapping.to_ours(state)
+    if unknown:
+        raise CheckpointError(
+            f'{path} is named like {mapping.name}, but {len(unknown)} of its keys are not of a '
+            f'plain ViT: {", ".join(unknown[:8])}{", ..." if len(unknown) > 8 else ""}.'
+        )
+    print_log(f'The keys of {path} are those of {mapping.name} and read as ours.', logger='current')
     return encoder
 
 
