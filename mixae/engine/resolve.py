@@ -5,6 +5,7 @@ In our configs ``None`` stands for 'follows from the rest'. Whatever is given ex
 
 import copy
 import math
+import os
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
@@ -36,15 +37,19 @@ def resolve(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config
     notes: list[str] = []
     _resolve_pretrained(cfg, notes)
     _resolve_model(cfg)
+    _resolve_dense(cfg)
+    _resolve_data_root(cfg)
     _resolve_dataloaders(cfg, cuda)
     _resolve_pipelines(cfg)
     _resolve_schedule(cfg, notes)
+    _resolve_dense_schedule(cfg, notes)
     _resolve_learning_rate(cfg, world_size, notes)
     _check_groups(cfg)
     if not cuda:
         replaced = _replace_sync_bn(cfg)
         if replaced:
             notes.append(f'No GPU: {replaced} SyncBN layers of the config run as BN.')
+        _replace_fp16(cfg, notes)
     return cfg, notes
 
 
@@ -128,6 +133,65 @@ def _resolve_model(cfg: Config) -> None:
         _fill(augment, num_classes=cfg.get('num_classes'))
 
 
+def _resolve_dense(cfg: Config) -> None:
+    """Widths of a detector's or segmentor's neck and heads; a segmentor's scales and crops."""
+    model = cfg.get('model', {})
+    backbone = model.get('backbone', {})
+    if backbone.get('type') not in ('mixae.MaskedViT', 'MaskedViT'):
+        return
+    if not {'decode_head', 'rpn_head', 'bbox_head'} & set(model):
+        return
+    dims = vit_dims(backbone)
+    width, size = dims['width'], dims['img_size']
+    indices = backbone.get('out_indices', -1)
+    widths = [width] * (1 if isinstance(indices, int) else len(indices))
+    necks = model.get('neck') or []
+    for neck in necks if isinstance(necks, list | tuple) else [necks]:
+        _fill(neck, embed_dim=width)
+        if neck.get('type', '').endswith('SimpleFeaturePyramid'):
+            _fill(neck, in_channels=width)
+        else:
+            _fill(neck, in_channels=widths)
+    if 'decode_head' not in model:
+        return
+    concatenated = model.decode_head.get('input_transform') == 'resize_concat'
+    several = isinstance(model.decode_head.get('in_index'), list | tuple)
+    _fill(
+        model.decode_head,
+        in_channels=widths if several else width,
+        channels=sum(widths) if concatenated else width,
+        num_classes=cfg.get('num_classes'),
+    )
+    _fill(model.get('auxiliary_head'), in_channels=width, num_classes=cfg.get('num_classes'))
+    if not isinstance(size, int):
+        return
+    _fill(model.get('data_preprocessor'), size=(size, size))
+    # Slides overlap by a third, as in BEiT: 341 of 512.
+    _fill(model.get('test_cfg'), crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
+    for node in _walk([cfg.get('train_dataloader'), cfg.get('val_dataloader')]):
+        if node.get('type') in ('Resize', 'RandomResize'):
+            _fill(node, scale=(4 * size, size))
+        if node.get('type') == 'RandomCrop':
+            _fill(node, crop_size=(size, size))
+    for node in _walk([cfg.get('test_dataloader')]):
+        if node.get('type') == 'Resize':
+            _fill(node, scale=(4 * size, size))
+
+
+def _resolve_data_root(cfg: Config) -> None:
+    """Datasets whose ``data_root`` is None lie in the config's; the COCO evaluator reads there."""
+    if not cfg.get('data_root'):
+        return
+    for split in ('train', 'val', 'test'):
+        loader, evaluator = cfg.get(f'{split}_dataloader'), cfg.get(f'{split}_evaluator')
+        for node in _walk(loader):
+            if 'data_root' not in node:
+                continue
+            _fill(node, data_root=cfg.data_root)
+            if isinstance(evaluator, dict) and 'ann_file' in node:
+                _fill(evaluator, ann_file=os.path.join(node['data_root'], node['ann_file']))
+
+
 def _dataloaders(cfg: Config) -> Iterator[ConfigDict]:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_features'):
         if cfg.get(name):
@@ -169,7 +233,7 @@ def _resolve_schedule(cfg: Config, notes: list[str]) -> None:
     """Warm-up ends at ``warmup_epochs``; what follows lasts to the end of training."""
     train_cfg = cfg.get('train_cfg') or {}
     max_epochs = train_cfg.get('max_epochs')
-    if max_epochs is None:
+    if max_epochs is None or 'warmup_iters' in cfg:
         return
     _fill(train_cfg, val_interval=max_epochs)
     # 200 checkpoints a run: none where a kill costs more than half a per cent of it.
@@ -192,6 +256,35 @@ def _resolve_schedule(cfg: Config, notes: list[str]) -> None:
         schedulers.append(scheduler)
     if 'param_scheduler' in cfg:
         cfg.param_scheduler = schedulers
+
+
+def _resolve_dense_schedule(cfg: Config, notes: list[str]) -> None:
+    """A warm-up of ``warmup_iters``, then to the end; steps at shares of the epochs."""
+    train_cfg = cfg.get('train_cfg') or {}
+    if 'warmup_iters' not in cfg or not train_cfg:
+        return
+    warmup, length = cfg.warmup_iters, train_cfg.get('max_iters') or train_cfg.get('max_epochs')
+    by_iteration = 'max_iters' in train_cfg
+    if by_iteration and warmup >= length:
+        warmup = length // 10
+        notes.append(
+            f'warmup_iters={cfg.warmup_iters} does not fit in {length} iterations: the warm-up '
+            f'lasts {warmup} (a tenth).'
+        )
+    schedulers = []
+    for scheduler in cfg.get('param_scheduler') or []:
+        if scheduler.type == 'LinearLR':
+            _fill(scheduler, end=warmup)
+            if scheduler.get('end') == 0:
+                continue
+        else:
+            steps = [max(1, round(share * length)) for share in cfg.get('lr_steps', ())]
+            _fill(scheduler, begin=warmup, end=length, milestones=steps)
+        schedulers.append(scheduler)
+    cfg.param_scheduler = schedulers
+    _fill(train_cfg, val_interval=length)
+    checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    _fill(checkpoint, interval=max(1, math.ceil(length / 10)) if by_iteration else 1)
 
 
 def effective_batch(cfg: Config, world_size: int) -> int:
@@ -249,6 +342,17 @@ def _check_groups(cfg: Config) -> None:
             f'MixedAE mixes {groups} images at a time: set train_dataloader.drop_last=True, or the '
             'last batch of an epoch may not be a multiple of it.'
         )
+
+
+def _replace_fp16(cfg: Config, notes: list[str]) -> None:
+    """mmengine's float16 wrapper asserts a GPU."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    if wrapper.get('type') != 'AmpOptimWrapper':
+        return
+    wrapper.type = 'OptimWrapper'
+    for key in ('loss_scale', 'dtype', 'use_fsdp'):
+        wrapper.pop(key, None)
+    notes.append('No GPU: AmpOptimWrapper (float16) runs as OptimWrapper (float32).')
 
 
 def _replace_sync_bn(cfg: Config) -> int:

@@ -46,7 +46,8 @@ class RunRecordHook(Hook):
         trained = next(h for h in runner.hooks if isinstance(h, ProvenanceHook))
         origin = trained.origin
         task = 'scratch' if runner.cfg.task == 'finetune' and not origin else runner.cfg.task
-        nothing = 'random' if task in ('linear', 'knn') else 'scratch'
+        fixed = task in ('linear', 'knn') or runner.cfg.model.backbone.get('frozen', False)
+        nothing = 'random' if fixed else 'scratch'
         record = new_record(
             roots=[runner.work_dir],
             task=task,
