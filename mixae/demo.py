@@ -293,6 +293,15 @@ class Folder:
             return ''
         return f'{top1(read_record(self.record(run))):.1f} %'
 
+    def begin(self, run: Run) -> tuple[list[str], set[Path]]:
+        """Note that a run starts; returns its command and the outputs there that are not its own."""
+        command = self.command(run)
+        if run.kind == 'picture':
+            for path in self.outputs(run):
+                path.unlink()
+        self.write_state(run, key=self.key(run), command=command)
+        return command, set(self.outputs(run))
+
     def command(self, run: Run) -> list[str]:
         """The command of a run that is not done; it resumes what was interrupted."""
         if run.kind == 'picture':
@@ -488,13 +497,7 @@ def _die_with_parent() -> None:
 
 def start_process(folder: Folder, run: Run, threads: int, lock: int) -> _Process:
     """Start a run that is not done; its output goes into its log."""
-    command = folder.command(run)
-    before = set(folder.outputs(run))
-    if run.kind == 'picture':
-        for path in before:
-            path.unlink()
-        before = set()
-    folder.write_state(run, key=folder.key(run), command=command)
+    command, before = folder.begin(run)
     # Threads that wait by spinning would take the other run's core.
     environ = {**os.environ, 'OMP_NUM_THREADS': str(threads), 'OMP_WAIT_POLICY': 'PASSIVE'}
     environ |= {'PYTHONUNBUFFERED': '1', 'PYTHONWARNINGS': 'ignore'}
