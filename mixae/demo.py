@@ -294,7 +294,7 @@ class Folder:
         return f'{top1(read_record(self.record(run))):.1f} %'
 
     def begin(self, run: Run) -> tuple[list[str], set[Path]]:
-        """Note that a run starts; returns its command and the outputs there that are not its own."""
+        """Note that a run starts; returns its command and the outputs that are not its own."""
         command = self.command(run)
         if run.kind == 'picture':
             for path in self.outputs(run):
