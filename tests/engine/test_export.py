@@ -1,0 +1,160 @@
+"""Exports load in the library they are for, and give the encoder's features."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+from safetensors.torch import load_file
+
+from mixae.engine.export import export
+from mixae.engine.pretrained import CheckpointError, load_encoder
+from mixae.models import MaskedViT
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope='module')
+def encoder():
+    torch.manual_seed(0)
+    vit = MaskedViT('ti', img_size=64, patch_size=16)
+    for p in vit.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    return vit.eval()
+
+
+@pytest.fixture(scope='module')
+def checkpoint(encoder, tmp_path_factory):
+    """As pre-training saves it, with a neck and a segment embedding beside the encoder."""
+    path = tmp_path_factory.mktemp('run') / 'epoch_1.pth'
+    state = {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+    torch.save(dict(state_dict=state | {'segments': torch.zeros(4, 192)}), path)
+    return path
+
+
+@pytest.fixture(scope='module')
+def x():
+    return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+
+def test_timm(encoder, checkpoint, x, tmp_path):
+    out = export(checkpoint, 'timm', tmp_path / 'vit.safetensors')
+    vit = timm.create_model(
+        'vit_tiny_patch16_224', img_size=64, num_classes=0, checkpoint_path=str(out)
+    )
+    torch.testing.assert_close(vit.eval().forward_features(x), encoder(x)[0], atol=1e-5, rtol=0)
+
+
+def test_mmpretrain(encoder, checkpoint, x, tmp_path):
+    config = dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='VisionTransformer',
+            arch='deit-tiny',
+            img_size=64,
+            patch_size=16,
+            out_type='raw',
+        ),
+    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        classifier = MODELS.build(config).eval()
+        classifier.load_state_dict(
+            load_file(export(checkpoint, 'mmpretrain', tmp_path / 'vit.safetensors'))
+        )
+        torch.testing.assert_close(classifier.backbone(x)[0], encoder(x)[0], atol=1e-5, rtol=0)
+        # The way of its configs, by mmengine's own loader.
+        out = export(checkpoint, 'mmpretrain', tmp_path / 'vit.pth')
+        config['backbone']['init_cfg'] = dict(
+            type='Pretrained', checkpoint=str(out), prefix='backbone.'
+        )
+        classifier = MODELS.build(config).eval()
+        classifier.init_weights()
+    torch.testing.assert_close(classifier.backbone(x)[0], encoder(x)[0], atol=1e-5, rtol=0)
+
+
+HUGGING_FACE = """
+import sys, torch
+from transformers import ViTModel
+folder, source, target = sys.argv[1:]
+vit, info = ViTModel.from_pretrained(folder, add_pooling_layer=False, output_loading_info=True)
+assert not any(info[k] for k in ('missing_keys', 'unexpected_keys', 'mismatched_keys')), info
+with torch.no_grad():
+    torch.save(vit.eval()(torch.load(source)).last_hidden_state, target)
+"""
+
+
+def test_hugging_face(encoder, checkpoint, x, tmp_path):
+    transformers = pytest.importorskip('transformers')
+    if int(transformers.__version__.split('.')[0]) >= 5:
+        pytest.skip('transformers 5 breaks mmpretrain in the same environment')
+    folder = export(checkpoint, 'huggingface', tmp_path / 'vit')
+    torch.save(x, tmp_path / 'x.pt')
+    # In a process of its own: mmpretrain and transformers get in each other's way.
+    subprocess.run(
+        [sys.executable, '-c', HUGGING_FACE, folder, tmp_path / 'x.pt', tmp_path / 'y.pt'],
+        check=True,
+        timeout=300,
+        env={**os.environ, 'HF_HUB_OFFLINE': '1'},
+    )
+    torch.testing.assert_close(torch.load(tmp_path / 'y.pt'), encoder(x)[0], atol=1e-5, rtol=0)
+
+
+def test_an_export_to_timm_loads_here_again(encoder, checkpoint, tmp_path):
+    out = export(checkpoint, 'timm', tmp_path / 'vit.safetensors')
+    again = MaskedViT('ti', img_size=64, patch_size=16)
+    load_encoder(again, out, allow=())
+    state = encoder.state_dict()
+    assert all(torch.equal(v, state[k]) for k, v in again.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    'layout, out, words',
+    [
+        ('onnx', 'vit.onnx', "layout='onnx' is unknown"),
+        ('timm', 'vit.pth', 'written as .safetensors'),
+        ('huggingface', 'vit.safetensors', 'written as a folder'),
+    ],
+)
+def test_what_cannot_be_written_is_refused(checkpoint, tmp_path, layout, out, words):
+    with pytest.raises(ValueError, match=words):
+        export(checkpoint, layout, tmp_path / out)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_part_that_the_layout_has_no_place_for_is_refused(encoder, tmp_path):
+    state = {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=state | {'backbone.pre_norm.weight': torch.ones(192)}), path)
+    with pytest.raises(CheckpointError, match='has no place for pre_norm.weight'):
+        export(path, 'timm', tmp_path / 'vit.safetensors')
+
+
+def test_heads_of_a_narrow_encoder_must_be_said(tmp_path):
+    vit = MaskedViT(
+        dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48),
+        img_size=32,
+        patch_size=8,
+    )
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in vit.state_dict().items()}), path)
+    with pytest.raises(ValueError, match='24 wide: give its number of attention heads'):
+        export(path, 'huggingface', tmp_path / 'vit')
+    with pytest.raises(ValueError, match='5 heads do not divide a width of 24'):
+        export(path, 'huggingface', tmp_path / 'vit', num_heads=5)
+
+
+def test_the_tool_says_where_it_wrote(checkpoint, tmp_path):
+    command = [sys.executable, str(ROOT / 'tools/checkpoints/export.py'), str(checkpoint)]
+    done = subprocess.run(
+        [*command, '--to', 'timm', '--out', str(tmp_path / 'vit.safetensors')],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'for timm' in done.stdout and (tmp_path / 'vit.safetensors').is_file()

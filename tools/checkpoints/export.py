@@ -1,0 +1,27 @@
+#!/usr/bin/env python
+"""Export a pre-trained encoder to timm, Hugging Face or plain mmpretrain, as safetensors."""
+
+import argparse
+
+from mixae.engine.export import LAYOUTS, export
+from mixae.engine.launch import run_tool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', help='pre-training checkpoint as it was saved')
+    parser.add_argument('--to', required=True, choices=LAYOUTS, help='the library to export to')
+    parser.add_argument('--out', required=True, help='FILE.safetensors; for huggingface a folder')
+    parser.add_argument(
+        '--num-heads', type=int, help='attention heads, where they are not 64 channels wide'
+    )
+    args = parser.parse_args()
+    try:
+        out = export(args.checkpoint, args.to, args.out, num_heads=args.num_heads)
+    except ValueError as error:
+        parser.error(str(error))
+    print(f'The encoder of {args.checkpoint} is in {out}, for {args.to}.')
+
+
+if __name__ == '__main__':
+    run_tool(main)
