@@ -28,7 +28,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 import mixae  # noqa: E402, F401
 from mixae.datasets.sampling import SampleIndex  # noqa: E402
 from mixae.engine.resolve import resolve  # noqa: E402
-from mixae.leaderboard.record import collect_environment  # noqa: E402
+from mixae.leaderboard.record import collect_environment, portable  # noqa: E402
 from mixae.registry import DATASETS  # noqa: E402
 
 # Name: config, and the data set's folder and subfolder where a person may point elsewhere.
@@ -37,6 +37,8 @@ PIPELINES = {
     'imagenet': ('configs/mae/vitb_300e.py', 'data/imagenet', 'train'),
     'digit_scenes': ('configs/mae/vitt_cifar10_2000e.py', None, None),
 }
+# The setting of pretrain_step.py that a pipeline feeds.
+STEPS = {'cifar10': 'vitt_32', 'imagenet': 'vitb_224'}
 
 
 def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = None):
@@ -126,6 +128,41 @@ def workers_needed(step: float, per_core_second: float, margin: float = 1.2) -> 
     return math.ceil(step * margin / per_core_second)
 
 
+def step_rate(step: str | None, pipeline: str) -> float | None:
+    """Images a second of one training process: a number, or measured by pretrain_step.py.
+
+    Args:
+        step (str, optional): A number, or the file that ``pretrain_step.py --json`` wrote; of
+            that, the fastest MAE step at the image size of the pipeline, in any precision.
+        pipeline (str): Of :data:`PIPELINES`.
+
+    Returns:
+        float | None: None where no step was given, or the file holds none for this pipeline.
+
+    Raises:
+        ValueError: Neither a number nor such a file.
+    """
+    if step is None:
+        return None
+    try:
+        return float(step)
+    except ValueError:
+        pass
+    try:
+        results = json.loads(Path(step).read_text())['results']
+        rates = [
+            result['methods']['mae']['images_per_second']
+            for result in results
+            if result['setting'] == STEPS.get(pipeline)
+        ]
+    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f'--step {step}: neither a number of images a second nor a file that pretrain_step.py '
+            f'--json wrote ({type(error).__name__}: {error}).'
+        ) from None
+    return max(rates, default=None)
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -136,9 +173,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--images', type=int, default=1000, help='images to load')
     parser.add_argument(
         '--step',
-        type=float,
-        help='images/s of one training process (the column of pretrain_step.py); with it the '
-        'workers that each process needs are printed',
+        help='images/s of one training process, or the file that pretrain_step.py --json wrote; '
+        'with it the workers that each process needs are printed',
     )
     parser.add_argument('--json', type=Path, help='write everything measured here')
     args = parser.parse_args(argv)
@@ -153,20 +189,21 @@ def main(argv: list[str] | None = None) -> None:
     print('| --- | ---' + ' | ---:' * (len(head) - 2) + ' |')
     results = {}
     for name in args.pipelines:
+        step = step_rate(args.step, name)
         row = measure(build_dataset(name, args.root, args.prefix), args.images)
         source = 'digit scenes' if name == 'digit_scenes' else Path(args.root or name).name
         cells = [name, f'{source}, {row["side"][0]} x {row["side"][1]}']
         cells += [f'{row["per_core_second"]:.0f}', f'{row["per_second"]:.0f}']
-        if args.step:
-            row['step'] = args.step
-            row['num_workers'] = workers_needed(args.step, row['per_core_second'])
-            cells += [f'{args.step:.0f}', str(row['num_workers'])]
+        if step:
+            row['step'] = step
+            row['num_workers'] = workers_needed(step, row['per_core_second'])
+            cells += [f'{step:.0f}', str(row['num_workers'])]
+        elif args.step:
+            cells += ['not measured', '']
         print('| ' + ' | '.join(cells) + ' |', flush=True)
         results[name] = dict(row, source=source)
     if args.json:
-        # Folders of this machine say nothing elsewhere.
-        words = [Path(w).name if os.path.isabs(w) else w for w in argv or sys.argv[1:]]
-        command = ' '.join(['python', 'benchmarks/loader.py', *words])
+        command = portable(' '.join(['python', 'benchmarks/loader.py', *(argv or sys.argv[1:])]))
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(
             json.dumps(dict(command=command, **environment, results=results), indent=1) + '\n'

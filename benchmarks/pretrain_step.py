@@ -13,7 +13,6 @@ import json
 import logging
 import os
 import random
-import resource
 import subprocess
 import sys
 import tempfile
@@ -40,7 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import mixae  # noqa: E402, F401
 from mixae.engine.resolve import resolve  # noqa: E402
-from mixae.leaderboard.record import collect_environment  # noqa: E402
+from mixae.leaderboard.record import collect_environment, portable  # noqa: E402
 from mixae.models.layers.homologous_attention import (  # noqa: E402
     HomologousAttention,
     kth_largest,
@@ -150,7 +149,6 @@ class Bench:
             with tempfile.TemporaryDirectory() as folder:
                 if name == 'imae':
                     own['model.teacher.checkpoint'] = self._teacher(folder, options)
-                    own['model.disentangle'] = dict(_delete_=True)
                 cfg = load_config(setting, name, precision, batch, own)
                 self.models[name], self.wrappers[name] = build(cfg, device)
         size = next(iter(self.models.values())).backbone.img_size
@@ -341,7 +339,7 @@ def peak_memory(
 
     Returns:
         dict: ``peak``: on CUDA ``torch.cuda.max_memory_allocated``; on CPU the process's largest
-        resident set (``ru_maxrss``) less its resident set before the model was built.
+        resident set (VmHWM) less its resident set before the model was built.
     """
     job = dict(setting=setting, precision=precision, batch=batch, device=device, options=options)
     code = (
@@ -368,13 +366,18 @@ def _peak_here(method: str, job: dict) -> float:
     bench.synchronize()
     if cuda:
         return torch.cuda.max_memory_allocated() / 1e6
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6
+    return (_resident('VmHWM') - before) / 1e6
 
 
-def _resident() -> int:
-    """Bytes of this process in memory now (Linux)."""
-    pages = int(Path('/proc/self/statm').read_text().split()[1])
-    return pages * os.sysconf('SC_PAGE_SIZE')
+def _resident(field: str = 'VmRSS') -> int:
+    """Bytes of this process in memory now, or with 'VmHWM' at most so far (Linux).
+
+    Not ``ru_maxrss``: that of a new process starts at its parent's.
+    """
+    for line in Path('/proc/self/status').read_text().splitlines():
+        if line.startswith(field + ':'):
+            return int(line.split()[1]) * 1024
+    raise RuntimeError(f'/proc/self/status has no {field}: memory on a CPU is measured on Linux.')
 
 
 def quiet() -> None:
@@ -560,7 +563,7 @@ def main(argv: list[str] | None = None) -> None:
                 command = ' '.join(
                     ['python', 'benchmarks/pretrain_step.py', *(argv or sys.argv[1:])]
                 )
-                record = dict(command=command, **environment, results=results)
+                record = dict(command=portable(command), **environment, results=results)
                 args.json.parent.mkdir(parents=True, exist_ok=True)
                 args.json.write_text(json.dumps(record, indent=1) + '\n')
 

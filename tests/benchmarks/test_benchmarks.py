@@ -116,11 +116,11 @@ def test_parts_run_and_leave_no_gradient(bench):
 def test_interleaving_gives_every_job_a_turn_in_every_round():
     calls = []
     jobs = {name: (lambda name=name: calls.append(name)) for name in 'abc'}
-    times = pretrain_step.interleave(jobs, rounds=6, warmup=2)
+    times = pretrain_step.interleave(jobs, rounds=3, warmup=1)
     rounds = [calls[i : i + 3] for i in range(0, len(calls), 3)]
-    assert len(rounds) == 8 and all(sorted(r) == ['a', 'b', 'c'] for r in rounds)
+    assert len(rounds) == 4 and all(sorted(r) == ['a', 'b', 'c'] for r in rounds)
     assert len({tuple(r) for r in rounds}) > 1
-    assert all(len(t['wall']) == len(t['cpu']) == 6 for t in times.values())
+    assert all(len(t['wall']) == len(t['cpu']) == 3 for t in times.values())
     with pytest.raises(ValueError, match='rounds=0'):
         pretrain_step.interleave(jobs, rounds=0)
 
@@ -199,3 +199,26 @@ def test_loader_names_what_is_missing(tmp_path):
         loader.build_dataset('imagenet', str(tmp_path / 'nowhere'))
     with pytest.raises(ValueError, match='positive'):
         loader.workers_needed(0, 10)
+
+
+def test_the_step_is_a_number_or_what_pretrain_step_wrote(tmp_path):
+    file = tmp_path / 'steps.json'
+    results = [
+        dict(setting=setting, methods=dict(mae=dict(images_per_second=rate)))
+        for setting, rate in (('vitb_224', 3.0), ('vitb_224', 5.0), ('vitt_32', 100.0))
+    ]
+    file.write_text(json.dumps(dict(results=results)))
+    assert loader.step_rate('2500', 'imagenet') == 2500
+    assert loader.step_rate(str(file), 'imagenet') == 5
+    assert loader.step_rate(str(file), 'cifar10') == 100
+    assert loader.step_rate(str(file), 'digit_scenes') is None
+    assert loader.step_rate(None, 'cifar10') is None
+    with pytest.raises(ValueError, match='fast'):
+        loader.step_rate('fast', 'cifar10')
+
+
+@pytest.mark.slow
+def test_memory_is_of_the_method_and_not_of_this_process():
+    ballast = np.ones(100_000_000)  # 800 MB here, which the measuring process must not count
+    peak = pretrain_step.peak_memory('vitt_32', 'fp32', 8, 'cpu', 'mixedae', TINY)['peak']
+    assert 0 < peak < 400, ballast.shape

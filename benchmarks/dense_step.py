@@ -1,0 +1,264 @@
+"""Step time and peak memory of dense transfer: ours beside what it replaces.
+
+    python benchmarks/dense_step.py --compare windows upernet --json out.json
+
+``windows``: the encoder with windows of 14 patches and four global layers against global attention
+in every layer, forward and backward at 1024 pixels. ``upernet``: a training step of UperNet with
+our backbone against mmseg's own MAE backbone at 512. Everything timed lives in one process and
+takes turns in random order, round after round, so that a busy machine slows all alike; ratios are
+taken within a round. Peak memory is that of a process of its own that takes one step, less what it
+held before the step (GPU: torch's peak of allocated memory).
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
+
+import torch  # noqa: E402
+from mmengine.registry import DefaultScope  # noqa: E402
+from mmengine.structures import PixelData  # noqa: E402
+from mmseg.registry import MODELS  # noqa: E402
+from mmseg.structures import SegDataSample  # noqa: E402
+
+import mixae  # noqa: E402, F401
+from mixae.leaderboard.record import collect_environment  # noqa: E402
+from mixae.models import MaskedViT  # noqa: E402
+
+# width, layers, heads, layers of the pyramid, global layers with windows
+ARCHS = dict(
+    ti=(192, 12, 3, (3, 5, 7, 11), (2, 5, 8, 11)),
+    s=(384, 12, 6, (3, 5, 7, 11), (2, 5, 8, 11)),
+    b=(768, 12, 12, (3, 5, 7, 11), (2, 5, 8, 11)),
+    l=(1024, 24, 16, (7, 11, 15, 23), (5, 11, 17, 23)),
+)
+SIZES = dict(windows=1024, upernet=512)
+VARIANTS = dict(windows=('global attention', 'windows of 14'), upernet=("mmseg's MAE", 'ours'))
+
+
+def build_step(
+    compare: str, variant: str, arch: str, size: int, batch: int, device: str = 'cpu'
+) -> Callable[[], None]:
+    """One forward and backward pass.
+
+    Args:
+        compare (str): 'windows' or 'upernet'.
+        variant (str): Of :data:`VARIANTS`; the first is what ours is compared with.
+        arch (str): Of :data:`ARCHS`.
+        size (int): Side of the images in pixels.
+        batch (int): Images.
+        device (str): Where. Defaults to 'cpu'.
+
+    Raises:
+        ValueError: An unknown comparison or variant.
+    """
+    if variant not in VARIANTS.get(compare, ()):
+        raise ValueError(f'{compare!r} has no variant {variant!r}; there are {VARIANTS}.')
+    torch.manual_seed(0)
+    images = torch.randn(batch, 3, size, size, device=device)
+    build = _windows if compare == 'windows' else _upernet
+    model, loss = build(variant, arch, size, images)
+    model.to(device).train()
+
+    def step() -> None:
+        loss().backward()
+        model.zero_grad(set_to_none=False)
+        if device != 'cpu':
+            torch.cuda.synchronize()
+
+    return step
+
+
+def _windows(variant: str, arch: str, size: int, images: torch.Tensor):
+    windows = dict(window_size=14, global_layers=ARCHS[arch][4])
+    model = MaskedViT(
+        arch,
+        out_type='featmap',
+        final_norm=False,
+        train_pos_embed=True,
+        **(windows if variant == 'windows of 14' else {}),
+    )
+    return model, lambda: model(images)[0].square().mean()
+
+
+def _upernet(variant: str, arch: str, size: int, images: torch.Tensor):
+    width, depth, heads, layers, _ = ARCHS[arch]
+    if variant == 'ours':
+        backbone = dict(
+            type='mixae.MaskedViT',
+            arch=arch,
+            img_size=size,
+            out_indices=list(layers),
+            out_type='featmap',
+            final_norm=False,
+            train_pos_embed=True,
+            drop_path_rate=0.1,
+        )
+    else:
+        backbone = dict(
+            type='MAE',
+            img_size=(size, size),
+            embed_dims=width,
+            num_layers=depth,
+            num_heads=heads,
+            mlp_ratio=4,
+            init_values=1.0,
+            out_indices=list(layers),
+            drop_path_rate=0.1,
+        )
+    head = dict(num_classes=150, norm_cfg=dict(type='BN'), dropout_ratio=0.1)
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(
+            dict(
+                type='EncoderDecoder',
+                data_preprocessor=dict(type='SegDataPreProcessor'),
+                backbone=backbone,
+                neck=dict(type='Feature2Pyramid', embed_dim=width, norm_cfg=dict(type='BN')),
+                decode_head=dict(
+                    type='UPerHead',
+                    in_channels=[width] * 4,
+                    in_index=[0, 1, 2, 3],
+                    channels=width,
+                    **head,
+                ),
+                auxiliary_head=dict(
+                    type='FCNHead',
+                    in_channels=width,
+                    in_index=2,
+                    channels=256,
+                    num_convs=1,
+                    concat_input=False,
+                    **head,
+                ),
+            )
+        )
+    labels = torch.randint(0, 150, (len(images), 1, size, size), device=images.device)
+    samples = [
+        SegDataSample(gt_sem_seg=PixelData(data=label), metainfo=dict(img_shape=(size, size)))
+        for label in labels
+    ]
+
+    def loss() -> torch.Tensor:
+        losses = model(images, samples, mode='loss')
+        return sum(value for name, value in losses.items() if 'loss' in name)
+
+    return model, loss
+
+
+def peak_memory(compare: str, variant: str, args: argparse.Namespace) -> int:
+    """Bytes that one step needs on top of the model, in a process of its own."""
+    command = [sys.executable, __file__, '--measure-memory', compare, variant]
+    command += ['--arch', args.arch, '--batch', str(args.batch), '--device', args.device]
+    command += ['--threads', str(args.threads)]
+    command += ['--size', str(args.size)] if args.size else []
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return int(done.stdout.split()[-1])
+
+
+def measure_memory(compare: str, variant: str, args: argparse.Namespace) -> int:
+    """What :func:`peak_memory` runs in its process."""
+    step = build_step(
+        compare, variant, args.arch, args.size or SIZES[compare], args.batch, args.device
+    )
+    if args.device != 'cpu':
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        step()
+        return torch.cuda.max_memory_allocated() - before
+    # The peak so far is set back; getrusage's cannot be, and starts at that of the parent process.
+    Path('/proc/self/clear_refs').write_text('5')
+    before = _status('VmRSS')
+    step()
+    return _status('VmHWM') - before
+
+
+def _status(name: str) -> int:
+    """An entry of the process's status, in bytes."""
+    line = next(x for x in Path('/proc/self/status').read_text().splitlines() if x.startswith(name))
+    return int(line.split()[1]) * 1024
+
+
+def measure(compare: str, args: argparse.Namespace) -> dict:
+    """Times and memory of both variants of a comparison."""
+    size = args.size or SIZES[compare]
+    steps = {
+        variant: build_step(compare, variant, args.arch, size, args.batch, args.device)
+        for variant in VARIANTS[compare]
+    }
+    for step in steps.values():
+        step()
+    seconds = {variant: [] for variant in steps}
+    order = list(steps)
+    for _ in range(args.rounds):
+        random.shuffle(order)
+        for variant in order:
+            start = time.perf_counter()
+            steps[variant]()
+            seconds[variant].append(time.perf_counter() - start)
+    steps.clear()
+    baseline = VARIANTS[compare][0]
+    return dict(
+        compare=compare,
+        arch=args.arch,
+        size=size,
+        batch=args.batch,
+        rounds=args.rounds,
+        variants={
+            variant: dict(
+                seconds=times,
+                ratio=statistics.median(
+                    mine / theirs for mine, theirs in zip(times, seconds[baseline], strict=True)
+                ),
+                peak_memory_bytes=peak_memory(compare, variant, args),
+            )
+            for variant, times in seconds.items()
+        },
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--compare', nargs='+', choices=list(VARIANTS), default=list(VARIANTS))
+    parser.add_argument('--arch', choices=list(ARCHS), default='b')
+    parser.add_argument('--size', type=int, help='pixels, in place of 1024 and 512')
+    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--threads', type=int, default=torch.get_num_threads())
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--json', type=Path, help='write the measurements here')
+    parser.add_argument('--measure-memory', nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.measure_memory:
+        print(measure_memory(*args.measure_memory, args))
+        return
+    results = [measure(compare, args) for compare in args.compare]
+    print('| comparison | variant | s a step (median) | to the first | peak memory, GB |')
+    print('|---|---|---|---|---|')
+    for result in results:
+        for variant, found in result['variants'].items():
+            print(
+                f'| {result["compare"]}, ViT-{result["arch"]}, {result["size"]} px | {variant} '
+                f'| {statistics.median(found["seconds"]):.3g} | {found["ratio"]:.2f} '
+                f'| {found["peak_memory_bytes"] / 1e9:.2f} |'
+            )
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        content = dict(environment=collect_environment(), threads=args.threads, results=results)
+        args.json.write_text(json.dumps(content, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()
