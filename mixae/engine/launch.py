@@ -27,6 +27,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config: key=value, nested keys with dots, lists as '
         'key="[a,b]"',
     )
+    parser.add_argument('--budget', help='the budget in words, for the run record')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
@@ -49,6 +50,8 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
+    if args.budget is not None:
+        cfg.budget = args.budget
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

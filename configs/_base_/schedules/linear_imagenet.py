@@ -15,4 +15,4 @@ test_cfg = dict()
 val_evaluator = dict(type='Accuracy', topk=(1, 5))
 test_evaluator = val_evaluator
 task = 'linear'
-protocol = dict(name='linear-mae-90e', version='1')
+protocol = dict(name='linear-mae', version='1')

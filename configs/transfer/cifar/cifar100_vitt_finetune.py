@@ -12,5 +12,5 @@ num_classes = 100
 train_dataloader = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
 val_dataloader = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
 test_dataloader = val_dataloader
-protocol = dict(name='finetune-mixup-100e', version='1')
+protocol = dict(name='finetune-mixup', version='1')
 data_about = dict(name='cifar100')

@@ -8,5 +8,5 @@ model = dict(
     backbone=dict(arch='ti', img_size=32, patch_size=4),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8)]),
 )
-protocol = dict(name='finetune-mixup-100e', version='1')
+protocol = dict(name='finetune-mixup', version='1')
 data_about = dict(name='cifar10')

@@ -8,4 +8,4 @@ model = dict(backbone=dict(arch='b', drop_path_rate=0.1))
 base_lr = 0.0005
 train_cfg = dict(max_epochs=100)
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.65))
-protocol = dict(name='finetune-mae-100e', version='1')
+protocol = dict(name='finetune-mae', version='1')

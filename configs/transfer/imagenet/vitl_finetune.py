@@ -8,4 +8,4 @@ model = dict(backbone=dict(arch='l', drop_path_rate=0.2))
 base_lr = 0.001
 train_cfg = dict(max_epochs=50)
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.75))
-protocol = dict(name='finetune-mae-50e', version='1')
+protocol = dict(name='finetune-mae', version='1')

@@ -9,4 +9,4 @@ model = dict(
     backbone=dict(arch='s', img_size=64, patch_size=8),
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8)]),
 )
-protocol = dict(name='finetune-mixup-100e', version='1')
+protocol = dict(name='finetune-mixup', version='1')

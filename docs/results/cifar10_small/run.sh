@@ -3,7 +3,7 @@
 # Usage: docs/results/cifar10_small/run.sh SEED...   A run whose result exists is not repeated.
 # METHODS='mae' (of mae mixedae scratch) takes a part, to share the work among processes.
 set -euo pipefail
-budget='20k views of 5000 CIFAR-10 images; fine-tuning 10k views of 2000; probes on 3000; tested on 2000; one CPU core'
+budget='20k views of 5,000 images, 156 steps; fine-tuning 8k views of 2,000, 248 steps; one CPU core'
 out=work_dirs/cifar10_small
 python=${PYTHON:-.venv/bin/python}
 
@@ -23,7 +23,7 @@ evaluate() { # NAME CHECKPOINT SEED: linear probe and kNN
         local dir=$out/$1_$task
         compgen -G "$dir/records/*.json" >/dev/null && continue
         $python tools/test.py "configs/transfer/cifar/cifar10_vitt_$task.py" "$2" --work-dir "$dir" \
-            --cfg-options randomness.seed="$3" budget="$budget" \
+            --budget "$budget" --cfg-options randomness.seed="$3" \
             test_dataloader.num_workers=0 test_dataloader.dataset.subset=2000 \
             train_features.num_workers=0 train_features.dataset.subset=3000
     done
@@ -34,8 +34,8 @@ finetune() { # NAME CHECKPOINT SEED
     compgen -G "$dir/records/*.json" >/dev/null && return
     rm -rf "$dir"
     $python tools/train.py configs/transfer/cifar/cifar10_vitt_finetune.py --work-dir "$dir" \
-        --pretrained "$2" --cfg-options randomness.seed="$3" budget="$budget" \
-        train_cfg.max_epochs=5 warmup_epochs=1 train_dataloader.batch_size=128 \
+        --pretrained "$2" --budget "$budget" --cfg-options randomness.seed="$3" \
+        train_cfg.max_epochs=4 warmup_epochs=1 train_dataloader.batch_size=32 \
         train_dataloader.num_workers=0 train_dataloader.dataset.subset=2000 \
         val_dataloader.num_workers=0 val_dataloader.dataset.subset=2000
 }

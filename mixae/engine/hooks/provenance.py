@@ -70,6 +70,7 @@ class ProvenanceHook(Hook):
 
     def __init__(self) -> None:
         self.origin: dict | None = None  # of a transfer run: what it started from
+        self.account: dict | None = None  # of a test: the training of the checkpoint it loads
         self.seconds = 0.0
         self.images_seen = 0
         self.flops_per_image: float | None = None
@@ -120,7 +121,8 @@ class ProvenanceHook(Hook):
             self.seconds = before['seconds']
             self.images_seen = before['images_seen']
             self.flops_per_image = before['flops_per_image']
-        elif self.origin is None:  # a trained checkpoint is tested: where did it start?
+        elif not runner.cfg.get('train_cfg'):
+            self.account = before
             self.origin = before.get('origin', UNKNOWN_ORIGIN)
 
     def describe(self, runner: Runner) -> dict:
@@ -137,6 +139,8 @@ class ProvenanceHook(Hook):
                 config_sha256=config_sha256(runner.cfg),
                 dataset=runner.cfg.get('data_about', {}).get('name'),
                 epochs=runner.epoch + 1,
+                length=describe_length(runner.cfg),
+                n_train=len(runner.train_dataloader.dataset),
                 images_seen=self.images_seen,
                 seconds=self.seconds,
                 flops_per_image=self.flops_per_image,
@@ -151,6 +155,16 @@ class ProvenanceHook(Hook):
             ),
             roots=[runner.work_dir],
         )
+
+
+def describe_length(cfg: Config) -> str | None:
+    """The length of a run as protocols name it: '100e', '160000i'; None for what has none."""
+    train_cfg = cfg.get('train_cfg') or {}
+    probe = (cfg.get('test_cfg') or {}).get('probe') or {}
+    epochs = train_cfg.get('max_epochs') or probe.get('epochs')
+    if epochs:
+        return f'{epochs}e'
+    return f'{train_cfg.max_iters}i' if train_cfg.get('max_iters') else None
 
 
 def describe_variant(cfg: Config) -> dict:

@@ -7,7 +7,12 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mixae.engine.hooks.provenance import ProvenanceHook, describe_backbone, peak_memory_bytes
+from mixae.engine.hooks.provenance import (
+    ProvenanceHook,
+    describe_backbone,
+    describe_length,
+    peak_memory_bytes,
+)
 from mixae.leaderboard.record import describe_config, metric, new_record, write_record
 from mixae.registry import HOOKS
 
@@ -16,7 +21,8 @@ from mixae.registry import HOOKS
 class RunRecordHook(Hook):
     """One JSON record for the validation after the last epoch, and for every test.
 
-    The config says what cannot be read off the run: ``task``, ``protocol`` (name and version),
+    The config says what cannot be read off the run: ``task``, ``protocol`` (name and version; the
+    number of epochs or iterations is appended),
     ``data_about`` (name, description, split) and ``budget``. A description that is None is read
     from ``dataset.json`` in the data root, which our tools/datasets write. What was pre-trained,
     and at what cost, comes out of the checkpoint, by way of :class:`ProvenanceHook`.
@@ -44,14 +50,26 @@ class RunRecordHook(Hook):
             return
         about = runner.cfg.data_about
         trained = next(h for h in runner.hooks if isinstance(h, ProvenanceHook))
-        origin = trained.origin
+        origin, account = trained.origin, trained.account
+        if account is None:  # this run trained, or probed
+            account = dict(
+                length=describe_length(runner.cfg),
+                seconds=trained.seconds or None,
+                images_seen=trained.images_seen or None,
+                flops=trained.flops,
+            )
+        # A protocol made shorter by an override is another protocol, in every table.
+        length = account.get('length')
         task = 'scratch' if runner.cfg.task == 'finetune' and not origin else runner.cfg.task
         fixed = task in ('linear', 'knn') or runner.cfg.model.backbone.get('frozen', False)
         nothing = 'random' if fixed else 'scratch'
         record = new_record(
             roots=[runner.work_dir],
             task=task,
-            protocol=runner.cfg.protocol.to_dict(),
+            protocol=dict(
+                name='-'.join(filter(None, (runner.cfg.protocol.name, length))),
+                version=runner.cfg.protocol.version,
+            ),
             method=origin['method'] if origin else nothing,
             variant=origin['variant'] if origin else {},
             backbone=describe_backbone(runner.cfg.model.backbone),
@@ -59,7 +77,7 @@ class RunRecordHook(Hook):
                 name=about.name,
                 description=about.get('description') or _description(runner),
                 split=about.get('split', 'test'),
-                n_train=_size(runner, 'train'),
+                n_train=_size(runner, 'train') or account.get('n_train'),
                 n_test=_size(runner, 'test'),
             ),
             metrics={k: metric(v, *_unit(k)) for k, v in metrics.items() if _is_number(v)},
@@ -67,9 +85,7 @@ class RunRecordHook(Hook):
             pretraining=origin['pretraining'] if origin else None,
             config=describe_config(runner.cfg),
             cost=dict(
-                seconds=trained.seconds or None,
-                images_seen=trained.images_seen or None,
-                flops=trained.flops,
+                **{k: account.get(k) for k in ('seconds', 'images_seen', 'flops')},
                 peak_memory_bytes=peak_memory_bytes(),
             ),
             budget=runner.cfg.get('budget'),
