@@ -7,9 +7,11 @@ from .pair_sampler import PairSampler
 from .pseudo_labels import make_pseudo_labels
 from .sampling import EpochSampler, SampleIndex
 from .seeded import SeededDataset
+from .seg_labels import CheckSegLabels
 from .tiny_imagenet import prepare_tiny_imagenet
 
 __all__ = [
+    'CheckSegLabels',
     'DigitScenes',
     'DigitScenesCoco',
     'DigitScenesSeg',

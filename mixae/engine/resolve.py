@@ -163,19 +163,19 @@ def _resolve_dense(cfg: Config) -> None:
         num_classes=cfg.get('num_classes'),
     )
     _fill(model.get('auxiliary_head'), in_channels=width, num_classes=cfg.get('num_classes'))
-    if not isinstance(size, int):
-        return
-    _fill(model.get('data_preprocessor'), size=(size, size))
-    # Slides overlap by a third, as in BEiT: 341 of 512.
-    _fill(model.get('test_cfg'), crop_size=(size, size), stride=(size * 2 // 3, size * 2 // 3))
-    for node in _walk([cfg.get('train_dataloader'), cfg.get('val_dataloader')]):
-        if node.get('type') in ('Resize', 'RandomResize'):
-            _fill(node, scale=(4 * size, size))
-        if node.get('type') == 'RandomCrop':
-            _fill(node, crop_size=(size, size))
-    for node in _walk([cfg.get('test_dataloader')]):
-        if node.get('type') == 'Resize':
-            _fill(node, scale=(4 * size, size))
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for node in _walk(cfg.get(loader)):
+            if node.get('type') == 'mixae.CheckSegLabels':
+                _fill(node, num_classes=cfg.get('num_classes'))
+            elif node.get('type') in ('Resize', 'RandomResize') and isinstance(size, int):
+                _fill(node, scale=(4 * size, size))
+            elif node.get('type') == 'RandomCrop' and isinstance(size, int):
+                _fill(node, crop_size=(size, size))
+    if isinstance(size, int):
+        _fill(model.get('data_preprocessor'), size=(size, size))
+        # Slides overlap by a third, as in BEiT: 341 of 512.
+        stride = size * 2 // 3
+        _fill(model.get('test_cfg'), crop_size=(size, size), stride=(stride, stride))
 
 
 def _resolve_data_root(cfg: Config) -> None:

@@ -5,4 +5,5 @@ from .backbones import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403
+from .segmentors import *  # noqa: F403
 from .selfsup import *  # noqa: F403

@@ -1,0 +1,3 @@
+from .multi_scale import MultiScaleSegmentor
+
+__all__ = ['MultiScaleSegmentor']
