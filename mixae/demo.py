@@ -112,8 +112,8 @@ def make_plan(seed: int = 0, quick: bool = False) -> list[Run]:
     def options(kind: str, **more) -> dict:
         return {'randomness.seed': seed, **(QUICK[kind] if quick else {}), **more}
 
-    mae, mixedae = 'configs/mae/vitmini_digits_8e.py', 'configs/mixedae/vitmini_digits_8e.py'
-    imae = 'configs/imae/vitmini_digits_4e.py'
+    mae, mixedae = 'configs/mae/vitmini_digits_16e.py', 'configs/mixedae/vitmini_digits_16e.py'
+    imae = 'configs/imae/vitmini_digits_8e.py'
     watch = {'default_hooks.topk_accuracy.interval': 1} if quick else {}
     pretrain = partial(Run, kind='pretrain', seconds=330)
     plan = [

@@ -19,7 +19,7 @@ from mixae import demo
 from mixae.demo import DemoError, Display, Folder, Run, fraction_done, make_plan, run_plan
 from mixae.leaderboard.record import metric, new_record, write_record
 
-MAE_CONFIG = 'configs/mae/vitmini_digits_8e.py'
+MAE_CONFIG = 'configs/mae/vitmini_digits_16e.py'
 LINEAR_CONFIG = 'configs/transfer/digit_scenes/vitmini_linear.py'
 TUNE_CONFIG = 'configs/transfer/digit_scenes/vitmini_finetune.py'
 
@@ -155,7 +155,7 @@ def test_an_interrupted_call_goes_on_where_it_was(call):
 
 def test_a_finetuning_killed_after_its_last_checkpoint_starts_over(call):
     call(small_plan(), killed='tune_a')
-    last = 'epoch_16.pth'
+    last = 'epoch_3.pth'
     (call.path / 'tune_a' / 'epoch_2.pth').rename(call.path / 'tune_a' / last)
     from mmengine.config import Config
 

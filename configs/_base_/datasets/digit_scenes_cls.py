@@ -7,7 +7,7 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type='PackInputs')]
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=32,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,

@@ -4,14 +4,14 @@ train_pipeline = [
     dict(
         type='RandomResizedCrop',
         scale=None,
-        crop_ratio_range=(0.3, 1.0),
-        backend='pillow',
+        crop_ratio_range=(0.5, 1.0),
+        backend='cv2',
         interpolation='bicubic',
     ),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=32,
     num_workers=1,
     persistent_workers=True,
     drop_last=True,

@@ -8,10 +8,10 @@ model = dict(
     backbone=dict(
         arch=dict(
             _delete_=True,  # the base names an architecture
-            embed_dims=128,
-            num_layers=6,
-            num_heads=4,
-            feedforward_channels=512,
+            embed_dims=96,
+            num_layers=4,
+            num_heads=3,
+            feedforward_channels=384,
         ),
         img_size=64,
         patch_size=8,
