@@ -1,0 +1,78 @@
+"""What README and docs say exists, exists; their tables are what the committed records give."""
+
+import glob
+import re
+from pathlib import Path
+
+import pytest
+
+from mixae.leaderboard.write import write_leaderboard
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    p
+    for folder in ('', 'docs', 'configs', 'benchmarks')
+    for p in (ROOT / folder).glob('*.md' if not folder else '**/*.md')
+)
+# Outputs and data of the reader's, and names that stand for theirs.
+NOT_OURS = re.compile(r'^(work_dirs|data|records)/|PATH|CLASS|WNID|NUMBER')
+NAMED = re.compile(
+    r'(?<![\w/.-])((?:configs|tools|docs|mixae|requirements|benchmarks|tests)/[\w./{},*\[\]-]*)'
+)
+
+
+def expand(pattern: str) -> list[str]:
+    """Shell braces: 'a{b,c}' names two things."""
+    found = re.search(r'\{([^{}]*)\}', pattern)
+    if not found:
+        return [pattern]
+    return [
+        name
+        for part in found[1].split(',')
+        for name in expand(pattern[: found.start()] + part + pattern[found.end() :])
+    ]
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_path_that_a_page_names_exists(page):
+    text = re.sub(r'\]\([^)]*\)', ']', page.read_text())  # links are relative to the page
+    missing = [
+        name
+        for found in NAMED.findall(text)
+        for name in expand(found.rstrip('.,:'))
+        if not NOT_OURS.search(name) and not glob.glob(str(ROOT / name))
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_link_of_a_page_leads_somewhere(page):
+    links = re.findall(r'\]\(<?([^)>\s]+)>?\)', page.read_text())
+    missing = [
+        link
+        for link in links
+        if not re.match(r'https?:|#|mailto:', link)
+        and not (page.parent / link.split('#')[0]).exists()
+    ]
+    assert not missing
+
+
+def test_every_make_target_that_the_readme_names_exists():
+    targets = re.findall(r'^([a-z-]+):', (ROOT / 'Makefile').read_text(), re.MULTILINE)
+    named = re.findall(r'`?make ([a-z-]+)', (ROOT / 'README.md').read_text())
+    assert named and set(named) <= set(targets)
+
+
+@pytest.mark.parametrize(
+    'records',
+    sorted(p for p in (ROOT / 'docs' / 'results').glob('*/records')),
+    ids=lambda p: p.parent.name,
+)
+def test_the_committed_table_is_what_its_records_give(records):
+    page = (records.parent / 'README.md').read_text()
+    table = write_leaderboard([records], format='md', out=None)
+    rows = [line for line in table.splitlines() if line.startswith('| ') and '---' not in line]
+    numbers = [re.sub(r'\[\d+\]\([^)]*\)', '', row).replace(' ', '') for row in rows]
+    page_rows = re.sub(r'\[\d+\]\([^)]*\)', '', page).replace(' ', '')
+    assert len(numbers) > 1
+    assert all(row in page_rows for row in numbers)
