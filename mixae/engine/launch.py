@@ -131,12 +131,16 @@ def run_tool(main) -> None:
     try:
         main()
     except EXPECTED_ERRORS as error:
-        if os.environ.get('RANK', '0') == '0':
+        # Every process meets an error of the config; an image is read by one of them alone.
+        rank = os.environ.get('RANK', '0')
+        if rank == '0' or isinstance(error, DataError):
             # torch appends a worker's traceback to the message; its last line is the message.
             message = str(error)
             if 'Original Traceback' in message:
                 message = message.strip().splitlines()[-1].partition(': ')[2]
-            print(f'error: {message}', file=sys.stderr)
+            sys.stdout.flush()
+            # A line of its own: a progress bar may have left one open.
+            print(f'\nerror: {message}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
