@@ -1,0 +1,122 @@
+"""What a person gets wrong ends in one line that names it, with exit status 1."""
+
+import shutil
+
+import pytest
+import torch
+
+MIXEDAE = 'configs/mixedae/vitt_cifar10_2000e.py'
+ROOT = 'train_dataloader.dataset.dataset.data_root'
+
+
+def error_line(done):
+    assert 'Traceback' not in done.stdout, done.stdout[-3000:]
+    errors = [line for line in done.stdout.splitlines() if line.startswith('error: ')]
+    assert len(errors) == 1, done.stdout[-3000:]
+    assert done.stdout.strip().endswith(errors[0])
+    return errors[0]
+
+
+def known_at_start(tmp_path, image_folder):
+    """case: (overrides, arguments, what the line must name)."""
+    empty = tmp_path / 'empty'
+    (empty / 'train').mkdir(parents=True)
+    return {
+        'missing data': ({ROOT: tmp_path / 'none'}, [], [str(tmp_path / 'none'), 'data_root']),
+        'empty data': ({ROOT: empty}, [], [str(empty), 'data_root']),
+        'batch': ({'train_dataloader.batch_size': 10}, [], ['batch of 10', 'groups of 4']),
+        'mode': ({'model.attention.mode': 'tpok'}, [], ["'tpok'", 'global, topk, masked']),
+        'resume': ({}, ['--resume'], ['no checkpoint to resume', str(tmp_path / 'run')]),
+        'resume of no file': ({}, ['--resume', 'no.pth'], ['no.pth']),
+        'arch': ({'model.backbone.arch': 'tyni'}, [], ["'tyni'", 'tiny']),
+    }
+
+
+@pytest.mark.parametrize(
+    'case',
+    [
+        'missing data',
+        'mode',
+        'resume',
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ('empty data', 'batch', 'resume of no file', 'arch')
+        ),
+    ],
+)
+def test_known_at_start(tool, options, image_folder, tmp_path, case):
+    overrides, args, names = known_at_start(tmp_path, image_folder)[case]
+    done = tool(
+        'train.py',
+        MIXEDAE,
+        '--work-dir',
+        tmp_path / 'run',
+        *args,
+        options=options | overrides,
+        status=1,
+    )
+    line = error_line(done)
+    assert all(name in line for name in names), line
+
+
+@pytest.mark.slow
+def test_no_such_config(tool):
+    assert 'no config file nowhere.py' in error_line(tool('train.py', 'nowhere.py', status=1))
+
+
+def test_a_checkpoint_of_another_architecture(tool, image_folder, tmp_path):
+    path = tmp_path / 'other.pth'
+    torch.save(dict(state_dict={'backbone.cls_token': torch.zeros(1, 1, 8)}), path)
+    done = tool(
+        'test.py',
+        'configs/transfer/cifar/cifar10_vitt_knn.py',
+        path,
+        '--work-dir',
+        tmp_path / 'run',
+        options={
+            f'{loader}.dataset.dataset.data_root': image_folder
+            for loader in ('test_dataloader', 'train_features')
+        },
+        status=1,
+    )
+    line = error_line(done)
+    assert str(path) in line
+    assert 'cls_token: (1, 1, 8) in the checkpoint, (1, 1, 192) in the model' in line
+    assert 'missing keys' in line
+
+
+@pytest.fixture
+def damaged(image_folder, tmp_path):
+    root = tmp_path / 'damaged'
+    shutil.copytree(image_folder, root)
+    for split in ('train', 'test'):
+        (root / split / 'flower' / '3.jpg').write_bytes(b'this is no picture')
+    return root
+
+
+def test_training_goes_on_past_an_unreadable_image(tool, options, damaged, tmp_path):
+    options |= {ROOT: damaged, 'train_cfg.max_epochs': 1}
+    done = tool('train.py', MIXEDAE, '--work-dir', tmp_path / 'run', options=options)
+    warned = [x for x in done.stdout.splitlines() if 'cannot be read as an image' in x]
+    assert len(warned) == 1
+    assert str(damaged / 'train' / 'flower' / '3.jpg') in warned[0]
+    assert (tmp_path / 'run' / 'epoch_1.pth').exists()
+
+
+@pytest.mark.parametrize('workers', [2, pytest.param(0, marks=pytest.mark.slow)])
+def test_evaluation_stops_at_an_unreadable_image(tool, damaged, tmp_path, workers):
+    options = {'model.backbone.patch_size': 8}
+    for loader in ('test_dataloader', 'train_features'):
+        options[f'{loader}.dataset.dataset.data_root'] = damaged
+        options[f'{loader}.num_workers'] = workers
+    done = tool(
+        'test.py',
+        'configs/transfer/cifar/cifar10_vitt_knn.py',
+        'scratch',
+        '--work-dir',
+        tmp_path / 'run',
+        options=options,
+        status=1,
+    )
+    line = error_line(done)
+    assert f'{damaged}/train/flower/3.jpg cannot be read as an image' in line

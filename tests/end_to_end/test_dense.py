@@ -1,0 +1,214 @@
+"""The configs of detection and segmentation, run on real images."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mixae.engine import launch
+from mixae.engine.pretrained import CheckpointError
+from mixae.models import MaskedViT
+
+ROOT = Path(__file__).parents[2] / 'configs/transfer'
+pytestmark = [pytest.mark.dense, pytest.mark.slow]
+
+
+@pytest.fixture(scope='module')
+def vit_b(tmp_path_factory):
+    """A checkpoint of ViT-B as pre-training saves it."""
+    encoder = MaskedViT('b', mask_ratio=0.75)
+    encoder.init_weights()
+    path = tmp_path_factory.mktemp('vit_b') / 'epoch_1.pth'
+    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in encoder.state_dict().items()}), path)
+    yield path
+    path.unlink()
+
+
+def walk(node):
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from walk(value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            yield from walk(value)
+
+
+def shrink_images(cfg, size):
+    """What a CPU needs: images of about ``size`` pixels."""
+    if 'decode_head' in cfg.model:
+        cfg.model.backbone.img_size = size
+        return
+    if cfg.model.data_preprocessor.pad_size_divisor > 32:
+        cfg.model.data_preprocessor.pad_size_divisor = size
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        for node in walk(loader):
+            match node.get('type'):
+                case 'Resize' | 'RandomResize':
+                    node.scale = (size, size)
+                case 'RandomChoiceResize':
+                    node.scales = [(size // 2, size), (size * 3 // 4, size)]
+                case 'RandomCrop':
+                    node.crop_size = tuple(min(size, side) for side in node.crop_size)
+
+
+def spare_memory(cfg):
+    """What ViT-L needs on a small machine: an optimiser without moments."""
+    cfg.optim_wrapper.optimizer = dict(type='SGD', lr=None, weight_decay=0.05)
+
+
+def few(cfg, data_root, images=2, val_images=2, iterations=2):
+    """The data root, and how long it runs."""
+    cfg.data_root = str(data_root)
+    for loader, count in ((cfg.train_dataloader, images), (cfg.val_dataloader, val_images)):
+        loader.dataset.indices = count
+        loader.num_workers = 0
+    cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
+    if 'max_iters' in cfg.train_cfg:
+        cfg.train_cfg.max_iters = iterations
+    else:
+        cfg.train_cfg.max_epochs = iterations
+    cfg.default_hooks.checkpoint.interval = 10**6
+    cfg.default_hooks.checkpoint.save_last = False
+    cfg.default_hooks.logger.interval = 1
+
+
+def losses(work_dir):
+    log = next(Path(work_dir).glob('*/vis_data/scalars.json')).read_text().splitlines()
+    return [entry['loss'] for entry in map(json.loads, log) if 'loss' in entry]
+
+
+def records(work_dir):
+    return [json.loads(p.read_text()) for p in sorted(Path(work_dir).glob('records/*.json'))]
+
+
+@pytest.mark.parametrize(
+    'name', ['maskrcnn_vitb_1x', 'cascade_vitb_1x', 'vitdet_vitb_100e', 'vitdet_vitl_100e']
+)
+def test_detection_configs_run_as_shipped(name, real_data, vit_b, tmp_path):
+    cfg = Config.fromfile(ROOT / f'coco/{name}.py')
+    cfg.work_dir = str(tmp_path)
+    few(cfg, real_data / 'mini-coco')
+    shrink_images(cfg, 128)
+    large = 'vitl' in name
+    if large:
+        spare_memory(cfg)
+    runner = launch.train(cfg, pretrained='scratch' if large else str(vit_b))
+    assert runner.iter == 2 and len(losses(tmp_path)) == 2
+    if not large:
+        encoder = torch.load(vit_b, weights_only=True)['state_dict']
+        trained = runner.model.state_dict()
+        # Two steps of the warm-up move it by next to nothing; other weights would differ by much.
+        for key in ('backbone.cls_token', 'backbone.layers.11.attn.qkv.weight'):
+            torch.testing.assert_close(trained[key], encoder[key], atol=1e-3, rtol=0)
+    for record in records(tmp_path):
+        assert record['task'] == 'detection' and record['dataset']['name'] == 'coco'
+        assert record['metrics']['coco/bbox_mAP']['unit'] == 'fraction'
+
+
+@pytest.mark.parametrize('name', ['upernet_vitb_160k', 'upernet_vitl_160k', 'linear_vitb_160k'])
+def test_segmentation_configs_run_as_shipped(name, real_data, vit_b, tmp_path):
+    cfg = Config.fromfile(ROOT / f'ade20k/{name}.py')
+    cfg.work_dir = str(tmp_path)
+    few(cfg, real_data / 'mini-ade/ADEChallengeData2016')
+    shrink_images(cfg, 128)
+    large = 'vitl' in name
+    if large:
+        spare_memory(cfg)
+    runner = launch.train(cfg, pretrained='scratch' if large else str(vit_b))
+    assert runner.iter == 2 and len(losses(tmp_path)) == 2
+    (record,) = records(tmp_path)
+    assert (record['task'], record['method']) == (
+        'semseg',
+        'scratch' if large else 'unknown',
+    )
+    assert 0 <= record['metrics']['mIoU']['value'] <= 100
+    if name.startswith('linear'):
+        encoder = torch.load(vit_b, weights_only=True)['state_dict']
+        trained = runner.model.state_dict()
+        frozen = [k for k in encoder if k in trained and k != 'backbone.pos_embed']
+        assert len(frozen) > 140 and all(torch.equal(trained[k], encoder[k]) for k in frozen)
+        assert list(losses(tmp_path)) != [losses(tmp_path)[0]] * 2
+
+
+def test_a_detector_does_not_start_from_a_checkpoint_without_an_encoder(tmp_path, real_data):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict={'decoder.weight': torch.zeros(2)}), path)
+    cfg = Config.fromfile(ROOT / 'coco/maskrcnn_vitb_1x.py')
+    cfg.work_dir = str(tmp_path)
+    few(cfg, real_data / 'mini-coco')
+    shrink_images(cfg, 128)
+    with pytest.raises(CheckpointError, match='has no encoder'):
+        launch.train(cfg, pretrained=str(path))
+
+
+SMALL = dict(embed_dims=128, num_layers=4, num_heads=4, feedforward_channels=512)
+
+
+def fit(cfg, steps):
+    """Train on 16 images, and validate on the same 16."""
+    cfg.train_dataloader.batch_size = 8
+    cfg.train_dataloader.num_workers = cfg.val_dataloader.num_workers = 0
+    if 'max_iters' in cfg.train_cfg:
+        cfg.train_cfg.max_iters = steps
+    else:
+        cfg.train_cfg.max_epochs = steps // 2
+    cfg.train_dataloader.dataset.indices = 16
+    cfg.val_dataloader.dataset = copy.deepcopy(cfg.train_dataloader.dataset)
+    cfg.val_dataloader.dataset.pipeline = cfg.test_dataloader.dataset.pipeline
+    cfg.val_dataloader.dataset.test_mode = True
+    cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
+    cfg.default_hooks.checkpoint.interval = 10**6
+    cfg.default_hooks.checkpoint.save_last = False
+    cfg.optim_wrapper.type = 'OptimWrapper'
+    cfg.warmup_iters = 20
+
+
+def test_a_small_mask_rcnn_learns_16_images(real_data, tmp_path):
+    """A broken pipeline (boxes, masks, classes or coordinates) stays near 0."""
+    cfg = Config.fromfile(ROOT / 'coco/maskrcnn_vitb_1x.py')
+    cfg.work_dir, cfg.data_root = str(tmp_path), str(real_data / 'mini-coco')
+    # The demo's detector, a CPU's size, on COCO's classes.
+    cfg.model = Config.fromfile(ROOT / 'digit_scenes/vitmini_detection.py').model
+    cfg.model.roi_head.bbox_head.num_classes = cfg.model.roi_head.mask_head.num_classes = 80
+    resize = dict(type='Resize', scale=(160, 160), keep_ratio=True)
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        loader.dataset.pipeline = [
+            step for step in loader.dataset.pipeline if step.type not in ('RandomFlip', 'Resize')
+        ]
+    cfg.train_dataloader.dataset.pipeline[2] = resize
+    cfg.test_dataloader.dataset.pipeline.insert(1, resize)
+    cfg.base_lr = 1e-3
+    cfg.base_lr_batch = 8
+    fit(cfg, steps=300)
+    cfg.val_evaluator.ann_file = str(
+        real_data / 'mini-coco' / cfg.train_dataloader.dataset.ann_file
+    )
+    runner = launch.train(cfg, pretrained='scratch')
+    (record,) = records(tmp_path)
+    assert record['metrics']['coco/bbox_mAP_50']['value'] > 0.3, runner
+    assert record['metrics']['coco/segm_mAP_50']['value'] > 0.3
+
+
+def test_a_small_upernet_learns_16_images(real_data, tmp_path):
+    cfg = Config.fromfile(ROOT / 'ade20k/upernet_vitb_160k.py')
+    cfg.work_dir, cfg.data_root = str(tmp_path), str(real_data / 'mini-ade/ADEChallengeData2016')
+    backbone = cfg.model.backbone
+    backbone.arch, backbone.img_size, backbone.patch_size = SMALL, 96, 8
+    backbone.out_indices, backbone.drop_path_rate = [0, 1, 2, 3], 0.0
+    cfg.model.decode_head.channels, cfg.model.auxiliary_head.channels = 64, 32
+    cfg.train_dataloader.dataset.pipeline = [
+        step
+        for step in cfg.train_dataloader.dataset.pipeline
+        if step.type not in ('RandomFlip', 'PhotoMetricDistortion')
+    ]
+    cfg.train_dataloader.dataset.pipeline[3].ratio_range = (1.0, 1.0)
+    cfg.base_lr = 2e-3
+    fit(cfg, steps=200)
+    launch.train(cfg, pretrained='scratch')
+    (record,) = records(tmp_path)
+    # Of the classes that occur in the 16 images; the largest class everywhere gives about 1.
+    assert record['metrics']['mIoU']['value'] > 40

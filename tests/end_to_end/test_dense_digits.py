@@ -1,0 +1,94 @@
+"""Detection and segmentation of digit scenes: from a checkpoint to record and pictures."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mixae.engine import launch
+from mixae.engine.resolve import ConfigError
+from mixae.models import MaskedViT
+from mixae.visualization.dense_pictures import draw_predictions
+
+ROOT = Path(__file__).parents[2] / 'configs'
+pytestmark = pytest.mark.dense
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    return tmp_path_factory.mktemp('digit_scenes')
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory):
+    """The demo's encoder as pre-training saves it."""
+    arch = Config.fromfile(ROOT / 'transfer/digit_scenes/vitmini_knn.py').model.backbone.arch
+    torch.manual_seed(0)
+    encoder = MaskedViT(arch, img_size=64, patch_size=8, mask_ratio=0.75)
+    encoder.init_weights()
+    path = tmp_path_factory.mktemp('pretrained') / 'epoch_8.pth'
+    state = {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+    torch.save(dict(state_dict=state), path)
+    return path
+
+
+def small(name, scenes, work_dir):
+    cfg = Config.fromfile(ROOT / f'transfer/digit_scenes/{name}.py')
+    cfg.work_dir = str(work_dir)
+    cfg.train_cfg.max_epochs = 1
+    cfg.default_hooks.logger.interval = 1
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.num_workers = 0
+        loader.batch_size = min(loader.batch_size, 4)
+        loader.dataset.data_root = str(scenes)
+        loader.dataset.options = dict(num_train=10, num_test=10)
+        loader.dataset.indices = 8
+    return cfg
+
+
+@pytest.mark.parametrize(
+    'name, task, metric, unit',
+    [
+        ('vitmini_detection', 'detection', 'coco/segm_mAP_50', 'fraction'),
+        ('vitmini_segmentation', 'semseg', 'mIoU', '%'),
+    ],
+)
+@pytest.mark.parametrize('start', ['checkpoint', 'scratch'])
+def test_a_run_leaves_a_record_and_pictures(
+    name, task, metric, unit, start, scenes, checkpoint, tmp_path
+):
+    cfg = small(name, scenes, tmp_path)
+    runner = launch.train(cfg, pretrained=str(checkpoint) if start == 'checkpoint' else start)
+    assert runner.iter == 2
+    (path,) = tmp_path.glob('records/*.json')
+    record = json.loads(path.read_text())
+    assert record['task'] == task and record['dataset']['n_train'] == 8
+    assert record['method'] == ('unknown' if start == 'checkpoint' else 'scratch')
+    assert record['metrics'][metric]['unit'] == unit
+    if start == 'scratch':
+        return
+    (trained,) = tmp_path.glob('epoch_1.pth')
+    pictures = draw_predictions(
+        small(name, scenes, tmp_path), trained, tmp_path / 'pictures', count=3, threshold=0.0
+    )
+    assert len(pictures) == 3
+    for picture in pictures:
+        image = cv2.imread(str(picture))
+        assert image.shape == (128, 256, 3)  # two pictures of 128x128 side by side
+        truth, prediction = image[:, :128].astype(int), image[:, 128:].astype(int)
+        assert np.abs(truth - prediction).max() > 30
+    metrics = launch.test(small(name, scenes, tmp_path), str(trained))
+    assert metrics[metric] == pytest.approx(record['metrics'][metric]['value'])
+
+
+def test_pictures_need_a_detector_or_a_segmentor(tmp_path):
+    cfg = Config.fromfile(ROOT / 'transfer/digit_scenes/vitmini_finetune.py')
+    with pytest.raises(ConfigError, match='neither detection heads nor a decode head'):
+        draw_predictions(cfg, tmp_path / 'epoch_1.pth', tmp_path)
+    cfg = Config.fromfile(ROOT / 'transfer/digit_scenes/vitmini_detection.py')
+    with pytest.raises(ConfigError, match="split='all'"):
+        draw_predictions(cfg, tmp_path / 'epoch_1.pth', tmp_path, split='all')
