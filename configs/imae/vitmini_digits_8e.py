@@ -25,7 +25,7 @@ model = dict(
     head=dict(norm_pix=False),
     teacher=dict(checkpoint='work_dirs/vitmini_digits_16e/epoch_16.pth'),
 )
-# A short run needs many steps and a high rate: lr 1.5e-3. fp32: at this width bfloat16 is no faster,
+# A short run needs many steps and a high rate: lr 1.5e-3. fp32: at this width bfloat16 is no faster
 # on a CPU that has it.
 base_lr = 12e-3
 warmup_epochs = 1
