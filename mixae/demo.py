@@ -112,10 +112,10 @@ def make_plan(seed: int = 0, quick: bool = False) -> list[Run]:
     def options(kind: str, **more) -> dict:
         return {'randomness.seed': seed, **(QUICK[kind] if quick else {}), **more}
 
-    mae, mixedae = 'configs/mae/vitmini_digits_16e.py', 'configs/mixedae/vitmini_digits_16e.py'
-    imae = 'configs/imae/vitmini_digits_8e.py'
+    mae, mixedae = 'configs/mae/vitmini_digits_12e.py', 'configs/mixedae/vitmini_digits_12e.py'
+    imae = 'configs/imae/vitmini_digits_6e.py'
     watch = {'default_hooks.topk_accuracy.interval': 1} if quick else {}
-    pretrain = partial(Run, kind='pretrain', seconds=330)
+    pretrain = partial(Run, kind='pretrain', seconds=250)
     plan = [
         pretrain('pretrain_mae', 'pre-training MAE', target=mae, options=options('pretrain')),
         pretrain(
@@ -123,7 +123,7 @@ def make_plan(seed: int = 0, quick: bool = False) -> list[Run]:
             'pre-training MixedAE',
             target=mixedae,
             options=options('pretrain', **watch),
-            seconds=360,
+            seconds=370,
         ),
         pretrain(
             'pretrain_imae',
@@ -153,7 +153,7 @@ def make_plan(seed: int = 0, quick: bool = False) -> list[Run]:
                 f'{transfer}{tune}.py',
                 start,
                 options=options('finetune'),
-                seconds=150,
+                seconds=100,
             ),
             *(
                 Run(
@@ -163,7 +163,7 @@ def make_plan(seed: int = 0, quick: bool = False) -> list[Run]:
                     f'{transfer}{kind}.py',
                     start,
                     options=options('probe'),
-                    seconds=35,
+                    seconds=25,
                 )
                 for kind, words in (('linear', 'linear probe'), ('knn', 'kNN'))
             ),

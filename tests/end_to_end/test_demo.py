@@ -19,7 +19,7 @@ from mixae import demo
 from mixae.demo import DemoError, Display, Folder, Run, fraction_done, make_plan, run_plan
 from mixae.leaderboard.record import metric, new_record, write_record
 
-MAE_CONFIG = 'configs/mae/vitmini_digits_16e.py'
+MAE_CONFIG = 'configs/mae/vitmini_digits_12e.py'
 LINEAR_CONFIG = 'configs/transfer/digit_scenes/vitmini_linear.py'
 TUNE_CONFIG = 'configs/transfer/digit_scenes/vitmini_finetune.py'
 
@@ -53,7 +53,7 @@ class Ended:
 class FakeRuns:
     """Leaves what runs leave, without running them; keeps the commands they would have run.
 
-    ``killed`` is the run at which the demo is interrupted, after that run's second checkpoint.
+    ``killed`` is the run at which the demo is interrupted, after that run's first checkpoint.
     """
 
     def __init__(self, killed=None, failing=None):
@@ -67,7 +67,7 @@ class FakeRuns:
             run, Ended(int(run.name == self.failing)), log, before, None, time.monotonic()
         )
         if run.name == self.killed:
-            (folder[run] / 'epoch_2.pth').write_text('half')
+            (folder[run] / 'epoch_1.pth').write_text('half')
             raise KeyboardInterrupt
         if run.name == self.failing:
             log.write_text('starting\nTraceback (most recent call last):\nValueError: broken\n')
@@ -155,8 +155,8 @@ def test_an_interrupted_call_goes_on_where_it_was(call):
 
 def test_a_finetuning_killed_after_its_last_checkpoint_starts_over(call):
     call(small_plan(), killed='tune_a')
-    last = 'epoch_3.pth'
-    (call.path / 'tune_a' / 'epoch_2.pth').rename(call.path / 'tune_a' / last)
+    last = 'epoch_2.pth'
+    (call.path / 'tune_a' / 'epoch_1.pth').rename(call.path / 'tune_a' / last)
     from mmengine.config import Config
 
     assert last == f'epoch_{Config.fromfile(demo.ROOT / TUNE_CONFIG).train_cfg.max_epochs}.pth'

@@ -1,9 +1,9 @@
-# The demo: MAE on digit scenes in minutes on a CPU. All of it is ours.
+# The demo: MixedAE on digit scenes in minutes on a CPU. All of it is ours.
 _base_ = [
-    '../_base_/models/mae.py',
+    '../_base_/models/mixedae.py',
     '../_base_/datasets/digit_scenes_pretrain.py',
     '../_base_/schedules/mae_pretrain.py',
-    '../_base_/runtime.py',
+    '../_base_/runtime_mixedae.py',
 ]
 # ViT-mini: 64 patches of 8x8 pixels.
 model = dict(
@@ -26,6 +26,6 @@ model = dict(
 # on a CPU that has it.
 base_lr = 12e-3
 warmup_epochs = 1
-train_cfg = dict(max_epochs=16)
+train_cfg = dict(max_epochs=12)
 optim_wrapper = dict(type='OptimWrapper')
-default_hooks = dict(logger=dict(interval=25))
+default_hooks = dict(logger=dict(interval=25), topk_accuracy=dict(interval=50))
