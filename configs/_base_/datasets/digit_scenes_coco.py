@@ -1,11 +1,13 @@
 # Digit scenes at 128x128 for detection and instance segmentation. No flips: they make other digits.
 train_pipeline = [
-    dict(type='mmdet.LoadImageFromFile'),
+    dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='mmdet.PackDetInputs'),
 ]
 test_pipeline = [
-    dict(type='mmdet.LoadImageFromFile'),
+    dict(type='LoadImageFromFile'),
+    # Changes nothing but sets the scale_factor that mmdet's predictions are scaled back by.
+    dict(type='mmdet.Resize', scale=(128, 128), keep_ratio=True),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='mmdet.PackDetInputs',

@@ -1,0 +1,61 @@
+# Boxes and masks of digits with a Mask R-CNN as small as minutes on a CPU allow. All of it is ours.
+# --pretrained scratch is the row without pre-training.
+_base_ = [
+    'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
+    '../../_base_/datasets/digit_scenes_coco.py',
+    '../../_base_/schedules/dense_coco.py',
+    '../../_base_/runtime.py',
+]
+default_scope = 'mmdet'
+pretrained = None
+model = dict(
+    data_preprocessor=dict(pad_size_divisor=16),
+    # ViT-mini of ../../mae/vitmini_digits_16e.py; at 128 pixels it sees four times the patches.
+    backbone=dict(
+        _delete_=True,
+        type='mixae.MaskedViT',
+        arch=dict(embed_dims=96, num_layers=4, num_heads=3, feedforward_channels=384),
+        img_size=64,
+        patch_size=8,
+        out_type='featmap',
+        final_norm=False,
+        train_pos_embed=True,
+        pretrained=None,
+    ),
+    neck=dict(
+        _delete_=True,
+        type='mixae.SimpleFeaturePyramid',
+        in_channels=None,
+        out_channels=64,
+        scales=(2, 1, 0.5),
+        num_outs=3,
+    ),
+    rpn_head=dict(
+        in_channels=64,
+        feat_channels=64,
+        anchor_generator=dict(scales=[4], strides=[4, 8, 16]),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8, 16], finest_scale=14),
+        bbox_head=dict(in_channels=64, fc_out_channels=256, num_classes=10),
+        mask_roi_extractor=dict(out_channels=64, featmap_strides=[4, 8, 16], finest_scale=14),
+        mask_head=dict(num_convs=2, in_channels=64, conv_out_channels=64, num_classes=10),
+    ),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=300, max_per_img=100),
+        rcnn=dict(sampler=dict(num=64)),
+    ),
+    test_cfg=dict(
+        rpn=dict(nms_pre=300, max_per_img=100),
+        rcnn=dict(max_per_img=20),
+    ),
+)
+base_lr = 1e-3
+base_lr_batch = 16
+warmup_iters = 50
+train_cfg = dict(max_epochs=8)
+optim_wrapper = dict(type='OptimWrapper', paramwise_cfg=dict(layer_decay_rate=0.8))
+default_hooks = dict(logger=dict(interval=5))
+visualizer = dict(type='DetLocalVisualizer')
+protocol = dict(name='maskrcnn-mini', version='1')

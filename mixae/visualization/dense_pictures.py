@@ -1,0 +1,95 @@
+"""Predictions of a detector or a segmentor beside the ground truth."""
+
+from pathlib import Path
+
+import mmcv
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
+
+from mixae.engine.pretrained import read_checkpoint
+from mixae.engine.resolve import ConfigError, resolve
+from mixae.registry import DATASETS, MODELS, VISUALIZERS
+
+
+def draw_predictions(
+    cfg: Config,
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    count: int = 8,
+    split: str = 'test',
+    threshold: float = 0.3,
+    device: str | None = None,
+) -> list[Path]:
+    """Draw predictions on images of a data set: the truth on the left, the prediction on the right.
+
+    A segmentor's pictures show the image itself left of both.
+
+    Args:
+        cfg (Config): Of a detector or a segmentor, as it was trained.
+        checkpoint: What that config trained.
+        out: The folder of the pictures; made if missing.
+        count (int): Images, evenly spaced over the split. Defaults to 8.
+        split (str): 'test', 'val' or 'train' (with the test pipeline, so whole images). Defaults
+            to 'test'.
+        threshold (float): The least score of a box that is drawn. Defaults to 0.3.
+        device (str, optional): Where the model runs. Defaults to a GPU if there is one.
+
+    Returns:
+        list[Path]: A PNG an image, named by the image.
+
+    Raises:
+        ConfigError: The config is neither a detector's nor a segmentor's, or an unknown split.
+        CheckpointError: An unreadable checkpoint.
+        RuntimeError: A checkpoint of another model.
+    """
+    if split not in ('train', 'val', 'test'):
+        raise ConfigError(f'split={split!r}: choose train, val or test.')
+    model_cfg = cfg.get('model', {})
+    is_segmentor = 'decode_head' in model_cfg
+    if not is_segmentor and not {'roi_head', 'bbox_head'} & set(model_cfg):
+        raise ConfigError(
+            f'{cfg.filename} has neither detection heads nor a decode head; its model is '
+            f'{model_cfg.get("type")}. Give the config of a detector or a segmentor.'
+        )
+    state = read_checkpoint(checkpoint)['state_dict']
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    if cfg.get('pretrained', '') is None:
+        cfg.pretrained = 'scratch'  # the checkpoint brings every weight
+    cfg, _ = resolve(cfg, cuda=device != 'cpu')
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model)
+    model.load_state_dict(state)
+    model.to(device).eval()
+
+    dataset_cfg = cfg[f'{split}_dataloader'].dataset
+    if split == 'train':
+        dataset_cfg.pipeline = cfg.test_dataloader.dataset.pipeline
+        dataset_cfg.test_mode = True
+    dataset = DATASETS.build(dataset_cfg)
+    visualizer: Visualizer = VISUALIZERS.build(
+        dict(
+            type='mmseg.SegLocalVisualizer' if is_segmentor else 'mmdet.DetLocalVisualizer',
+            name=f'predictions of {checkpoint}',
+        )
+    )
+    visualizer.dataset_meta = dataset.metainfo
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    chosen = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
+    for index in chosen:
+        with torch.no_grad():
+            (sample,) = model.test_step(pseudo_collate([dataset[int(index)]]))
+        image = mmcv.imread(sample.img_path, channel_order='rgb')
+        path = out / f'{Path(sample.img_path).stem}.png'
+        options = dict(with_image=True) if is_segmentor else dict(pred_score_thr=threshold)
+        visualizer.add_datasample(
+            path.stem, image, sample.cpu(), draw_gt=True, out_file=str(path), **options
+        )
+        paths.append(path)
+    return paths

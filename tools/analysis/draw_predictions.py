@@ -1,0 +1,32 @@
+#!/usr/bin/env python
+"""Draw predictions of a detector or segmentor: truth on the left, prediction on the right."""
+
+import argparse
+
+from mixae.engine.launch import add_common_arguments, load_config, run_tool
+from mixae.visualization.dense_pictures import draw_predictions
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='a checkpoint that the config trained')
+    parser.add_argument('--out', required=True, help='folder of the pictures')
+    parser.add_argument('--count', type=int, default=8, help='images, evenly spaced')
+    parser.add_argument('--split', choices=['train', 'val', 'test'], default='test')
+    parser.add_argument('--threshold', type=float, default=0.3, help='least score of a box')
+    add_common_arguments(parser)
+    args = parser.parse_args()
+    paths = draw_predictions(
+        load_config(args),
+        args.checkpoint,
+        args.out,
+        count=args.count,
+        split=args.split,
+        threshold=args.threshold,
+    )
+    print(f'{len(paths)} pictures in {args.out}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
