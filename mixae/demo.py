@@ -115,7 +115,7 @@ def make_plan(seed: int = 0, quick: bool = False) -> list[Run]:
     mae, mixedae = 'configs/mae/vitmini_digits_12e.py', 'configs/mixedae/vitmini_digits_12e.py'
     imae = 'configs/imae/vitmini_digits_6e.py'
     watch = {'default_hooks.topk_accuracy.interval': 1} if quick else {}
-    pretrain = partial(Run, kind='pretrain', seconds=250)
+    pretrain = partial(Run, kind='pretrain', seconds=350)
     plan = [
         pretrain('pretrain_mae', 'pre-training MAE', target=mae, options=options('pretrain')),
         pretrain(
