@@ -5,30 +5,34 @@ import shutil
 import pytest
 import torch
 
+from mixae.engine import launch
+
 MIXEDAE = 'configs/mixedae/vitt_cifar10_2000e.py'
 ROOT = 'train_dataloader.dataset.dataset.data_root'
 
 
-def error_line(done):
-    assert 'Traceback' not in done.stdout, done.stdout[-3000:]
-    errors = [line for line in done.stdout.splitlines() if line.startswith('error: ')]
-    assert len(errors) == 1, done.stdout[-3000:]
-    assert done.stdout.strip().endswith(errors[0])
+def error_line(output):
+    assert 'Traceback' not in output, output[-3000:]
+    errors = [line for line in output.splitlines() if line.startswith('error: ')]
+    assert len(errors) == 1, output[-3000:]
+    assert output.strip().endswith(errors[0])
     return errors[0]
 
 
-def known_at_start(tmp_path, image_folder):
-    """case: (overrides, arguments, what the line must name)."""
-    empty = tmp_path / 'empty'
+@pytest.fixture
+def cases(tmp_path):
+    """case: (overrides, whether to resume, what the line must name)."""
+    empty, none = tmp_path / 'empty', tmp_path / 'none'
     (empty / 'train').mkdir(parents=True)
     return {
-        'missing data': ({ROOT: tmp_path / 'none'}, [], [str(tmp_path / 'none'), 'data_root']),
-        'empty data': ({ROOT: empty}, [], [str(empty), 'data_root']),
-        'batch': ({'train_dataloader.batch_size': 10}, [], ['batch of 10', 'groups of 4']),
-        'mode': ({'model.attention.mode': 'tpok'}, [], ["'tpok'", 'global, topk, masked']),
-        'resume': ({}, ['--resume'], ['no checkpoint to resume', str(tmp_path / 'run')]),
-        'resume of no file': ({}, ['--resume', 'no.pth'], ['no.pth']),
-        'arch': ({'model.backbone.arch': 'tyni'}, [], ["'tyni'", 'tiny']),
+        'missing data': ({ROOT: str(none)}, False, [str(none), 'data_root']),
+        'empty data': ({ROOT: str(empty)}, False, [str(empty), 'data_root']),
+        'batch': ({'train_dataloader.batch_size': 10}, False, ['batch of 10', 'groups of 4']),
+        'mode': ({'model.attention.mode': 'tpok'}, False, ["'tpok'", 'global, topk, masked']),
+        'resume': ({}, True, ['no checkpoint to resume', str(tmp_path / 'run')]),
+        'resume of no file': ({}, 'no.pth', ['no.pth']),
+        'arch': ({'model.backbone.arch': 'tyni'}, False, ["'tyni'", 'tiny']),
+        'no step': ({'train_dataloader.batch_size': 64}, False, ['48 training images', '64']),
     }
 
 
@@ -36,32 +40,40 @@ def known_at_start(tmp_path, image_folder):
     'case',
     [
         'missing data',
+        'empty data',
+        'batch',
         'mode',
         'resume',
-        *(
-            pytest.param(name, marks=pytest.mark.slow)
-            for name in ('empty data', 'batch', 'resume of no file', 'arch')
-        ),
+        'resume of no file',
+        'arch',
+        'no step',
     ],
 )
-def test_known_at_start(tool, options, image_folder, tmp_path, case):
-    overrides, args, names = known_at_start(tmp_path, image_folder)[case]
-    done = tool(
-        'train.py',
-        MIXEDAE,
-        '--work-dir',
-        tmp_path / 'run',
-        *args,
-        options=options | overrides,
-        status=1,
-    )
-    line = error_line(done)
+def test_known_at_start(cases, small_config, tmp_path, capfd, case):
+    """As tools/train.py does it, but in this process."""
+    overrides, resume, names = cases[case]
+    cfg = small_config('mixedae/vitt_cifar10_2000e.py', tmp_path / 'run')
+    if 'model.backbone.arch' in overrides:
+        cfg.model.backbone.arch = overrides.pop('model.backbone.arch')
+    cfg.merge_from_dict(overrides)
+    with pytest.raises(SystemExit) as stop:
+        launch.run_tool(lambda: launch.train(cfg, resume=resume))
+    assert stop.value.code == 1
+    line = error_line(capfd.readouterr().err)
     assert all(name in line for name in names), line
+
+
+def test_missing_data_by_the_tool(tool, options, tmp_path):
+    options[ROOT] = tmp_path / 'none'
+    done = tool('train.py', MIXEDAE, '--work-dir', tmp_path / 'run', options=options, status=1)
+    assert str(tmp_path / 'none') in error_line(done.stdout)
 
 
 @pytest.mark.slow
 def test_no_such_config(tool):
-    assert 'no config file nowhere.py' in error_line(tool('train.py', 'nowhere.py', status=1))
+    assert 'no config file nowhere.py' in error_line(
+        tool('train.py', 'nowhere.py', status=1).stdout
+    )
 
 
 def test_a_checkpoint_of_another_architecture(tool, image_folder, tmp_path):
@@ -79,7 +91,7 @@ def test_a_checkpoint_of_another_architecture(tool, image_folder, tmp_path):
         },
         status=1,
     )
-    line = error_line(done)
+    line = error_line(done.stdout)
     assert str(path) in line
     assert 'cls_token: (1, 1, 8) in the checkpoint, (1, 1, 192) in the model' in line
     assert 'missing keys' in line
@@ -118,5 +130,5 @@ def test_evaluation_stops_at_an_unreadable_image(tool, damaged, tmp_path, worker
         options=options,
         status=1,
     )
-    line = error_line(done)
+    line = error_line(done.stdout)
     assert f'{damaged}/train/flower/3.jpg cannot be read as an image' in line

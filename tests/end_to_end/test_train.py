@@ -88,6 +88,7 @@ def test_one_and_two_processes_have_the_same_losses_and_gradients(
             assert difference < 1e-4, key
 
 
+@pytest.mark.slow
 def test_more_processes_are_a_larger_batch_at_its_rate(tool, options, tmp_path):
     done = tool('dist_train.sh', MIXEDAE, 2, '--work-dir', tmp_path / 'run', options=options)
     assert effective(done.stdout) == (16, pytest.approx(1.5e-4 * 16 / 256))
@@ -124,6 +125,7 @@ def test_the_line_our_users_run_on_real_images(tool, real_data, tmp_path):
     assert (told['images_seen'], told['device_count']) == (48, 2)
 
 
+@pytest.mark.slow
 def test_amp_computes_in_bf16_on_a_cpu(tool, options, tmp_path):
     losses = {}
     for flags in ([], ['--amp']):
