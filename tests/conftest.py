@@ -1,5 +1,6 @@
 """Real images, small, for every test that reads files: digits and photographs of scikit-learn."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -48,6 +49,7 @@ def image_folder(tmp_path_factory) -> Path:
 
 
 CONFIGS = Path(__file__).parents[1] / 'configs'
+SERIAL = itertools.count()
 
 
 @pytest.fixture
@@ -62,6 +64,8 @@ def small_config(image_folder, tmp_path, monkeypatch):
     def load(path: str, work_dir: str | Path = tmp_path / 'run', epochs: int = 2) -> Config:
         cfg = Config.fromfile(CONFIGS / path)
         cfg.work_dir = str(work_dir)
+        # Runs of one name that start in one second would share their logger and its history.
+        cfg.experiment_name = f'{tmp_path.name}_{next(SERIAL)}'
         cfg.model.backbone.arch = dict(
             embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32
         )
