@@ -1,0 +1,56 @@
+# UperNet on the pre-trained encoder as MAE's transfer to ADE20K (He et al. 2022, App. A.4, with
+# BEiT's code; mmseg's mae-base_upernet config). Their relative position bias is left out: the
+# encoder's parameters stay those of the pre-training (ours). None follows from the encoder.
+pretrained = None
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size=None,
+    ),
+    backbone=dict(
+        type='mixae.MaskedViT',
+        arch='b',
+        img_size=512,
+        patch_size=16,
+        out_indices=[3, 5, 7, 11],
+        drop_path_rate=0.1,
+        out_type='featmap',
+        final_norm=False,
+        train_pos_embed=True,
+        pretrained=None,
+    ),
+    neck=dict(type='Feature2Pyramid', embed_dim=None, norm_cfg=dict(type='SyncBN')),
+    decode_head=dict(
+        type='UPerHead',
+        in_channels=None,
+        in_index=[0, 1, 2, 3],
+        pool_scales=(1, 2, 3, 6),
+        channels=None,
+        dropout_ratio=0.1,
+        num_classes=None,
+        norm_cfg=dict(type='SyncBN'),
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
+    ),
+    auxiliary_head=dict(
+        type='FCNHead',
+        in_channels=None,
+        in_index=2,
+        channels=256,
+        num_convs=1,
+        concat_input=False,
+        dropout_ratio=0.1,
+        num_classes=None,
+        norm_cfg=dict(type='SyncBN'),
+        align_corners=False,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
+    ),
+    train_cfg=dict(),
+    test_cfg=dict(mode='slide', crop_size=None, stride=None),
+)

@@ -1,0 +1,27 @@
+# UperNet on ADE20K as MAE and BEiT: 160k iterations of 16 images, linear decay after a warm-up.
+base_lr = 1e-4
+base_lr_batch = 16
+warmup_iters = 1500
+optim_wrapper = dict(
+    type='mixae.AmpOptimWrapper',
+    optimizer=dict(type='AdamW', lr=None, betas=(0.9, 0.999), weight_decay=0.05),
+    constructor='mixae.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(
+        layer_decay_rate=0.65,
+        norm_decay_mult=0.0,
+        bias_decay_mult=0.0,
+        flat_decay_mult=0.0,
+        custom_keys={
+            '.cls_token': dict(decay_mult=0.0),
+            '.pos_embed': dict(decay_mult=0.0),
+        },
+    ),
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=None),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=None, end=None),
+]
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=160000, val_interval=None)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+task = 'semseg'

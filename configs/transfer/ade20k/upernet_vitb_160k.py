@@ -1,0 +1,13 @@
+# UperNet, ViT-B, 160k iterations at 512: MAE (He et al. 2022, App. A.4) with the numbers of mmseg's
+# config for it: lr 1e-4 per 16 images, layer decay 0.65, drop path 0.1, weight decay 0.05.
+_base_ = [
+    '../../_base_/models/dense_upernet.py',
+    '../../_base_/datasets/dense_ade20k.py',
+    '../../_base_/schedules/dense_ade20k.py',
+    '../../_base_/runtime.py',
+]
+default_scope = 'mmseg'
+default_hooks = dict(checkpoint=dict(by_epoch=False), logger=dict(log_metric_by_epoch=False))
+log_processor = dict(by_epoch=False)
+visualizer = dict(type='SegLocalVisualizer')
+protocol = dict(name='upernet', version='1')

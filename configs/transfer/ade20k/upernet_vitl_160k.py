@@ -1,0 +1,6 @@
+# UperNet, ViT-L: iBOT's released config (Zhou et al. 2022): lr 2e-5 per 16 images, layer decay
+# 0.95, drop path 0.2, layers 7, 11, 15 and 23.
+_base_ = ['upernet_vitb_160k.py']
+model = dict(backbone=dict(arch='l', out_indices=[7, 11, 15, 23], drop_path_rate=0.2))
+base_lr = 2e-5
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.95))
