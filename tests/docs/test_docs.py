@@ -39,7 +39,7 @@ def test_every_path_that_a_page_names_exists(page):
     missing = [
         name
         for found in NAMED.findall(text)
-        for name in expand(found.rstrip('.,:'))
+        for name in expand(found.rstrip('.,:]'))
         if not NOT_OURS.search(name) and not glob.glob(str(ROOT / name))
     ]
     assert not missing
