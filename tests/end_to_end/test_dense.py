@@ -13,18 +13,27 @@ from mixae.engine.pretrained import CheckpointError
 from mixae.models import MaskedViT
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer'
-pytestmark = [pytest.mark.dense, pytest.mark.slow]
+pytestmark = pytest.mark.dense
+DETECTION = sorted(p.stem for p in (ROOT / 'coco').glob('*.py'))
+SEGMENTATION = sorted(p.stem for p in (ROOT / 'ade20k').glob('*.py'))
+ENCODERS = ['a narrow encoder', pytest.param('as shipped', marks=pytest.mark.slow)]
 
 
 @pytest.fixture(scope='module')
 def vit_b(tmp_path_factory):
-    """A checkpoint of ViT-B as pre-training saves it."""
-    encoder = MaskedViT('b', mask_ratio=0.75)
-    encoder.init_weights()
+    """Makes a checkpoint of ViT-B as pre-training saves it, once, where it is asked for."""
     path = tmp_path_factory.mktemp('vit_b') / 'epoch_1.pth'
-    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in encoder.state_dict().items()}), path)
-    yield path
-    path.unlink()
+
+    def make():
+        if not path.exists():
+            encoder = MaskedViT('b', mask_ratio=0.75)
+            encoder.init_weights()
+            state = {f'backbone.{k}': v for k, v in encoder.state_dict().items()}
+            torch.save(dict(state_dict=state), path)
+        return path
+
+    yield make
+    path.unlink(missing_ok=True)
 
 
 def walk(node):
@@ -53,6 +62,19 @@ def shrink_images(cfg, size):
                     node.scales = [(size // 2, size), (size * 3 // 4, size)]
                 case 'RandomCrop':
                     node.crop_size = tuple(min(size, side) for side in node.crop_size)
+
+
+def narrow(cfg):
+    """For a run in seconds: an encoder as deep as the config's, narrow, and few regions."""
+    depth = 24 if cfg.model.backbone.arch == 'l' else 12
+    cfg.model.backbone.arch = dict(
+        embed_dims=32, num_layers=depth, num_heads=2, feedforward_channels=64
+    )
+    for node in walk([cfg.model.train_cfg, cfg.model.test_cfg]):
+        if 'max_per_img' in node:
+            node.max_per_img = 50
+        if 'sampler' in node:
+            node.sampler.num = 16
 
 
 def spare_memory(cfg):
@@ -85,57 +107,83 @@ def records(work_dir):
     return [json.loads(p.read_text()) for p in sorted(Path(work_dir).glob('records/*.json'))]
 
 
-@pytest.mark.parametrize(
-    'name', ['maskrcnn_vitb_1x', 'cascade_vitb_1x', 'vitdet_vitb_100e', 'vitdet_vitl_100e']
-)
-def test_detection_configs_run_as_shipped(name, real_data, vit_b, tmp_path):
-    cfg = Config.fromfile(ROOT / f'coco/{name}.py')
+def run(cfg, encoder, vit_b, tmp_path):
+    """Two steps; the runner, and the encoder's weights that it started from if it is ViT-B."""
     cfg.work_dir = str(tmp_path)
+    large = cfg.model.backbone.arch == 'l'
+    if encoder == 'a narrow encoder':
+        narrow(cfg)
+    elif large:
+        spare_memory(cfg)
+    start = 'scratch' if large or encoder == 'a narrow encoder' else str(vit_b())
+    runner = launch.train(cfg, pretrained=start)
+    assert runner.iter == 2 and len(losses(tmp_path)) == 2
+    if start == 'scratch':
+        return runner, {}
+    return runner, torch.load(start, weights_only=True)['state_dict']
+
+
+@pytest.mark.parametrize('encoder', ENCODERS)
+@pytest.mark.parametrize('name', DETECTION)
+def test_detection_configs_run(name, encoder, real_data, vit_b, tmp_path):
+    cfg = Config.fromfile(ROOT / f'coco/{name}.py')
     few(cfg, real_data / 'mini-coco')
     shrink_images(cfg, 128)
-    large = 'vitl' in name
-    if large:
-        spare_memory(cfg)
-    runner = launch.train(cfg, pretrained='scratch' if large else str(vit_b))
-    assert runner.iter == 2 and len(losses(tmp_path)) == 2
-    if not large:
-        encoder = torch.load(vit_b, weights_only=True)['state_dict']
-        trained = runner.model.state_dict()
-        # Two steps of the warm-up move it by next to nothing; other weights would differ by much.
-        for key in ('backbone.cls_token', 'backbone.layers.11.attn.qkv.weight'):
-            torch.testing.assert_close(trained[key], encoder[key], atol=1e-3, rtol=0)
+    runner, before = run(cfg, encoder, vit_b, tmp_path)
+    # Two steps of the warm-up move it by next to nothing; other weights would differ by much.
+    for key in ('backbone.cls_token', 'backbone.layers.11.attn.qkv.weight') if before else ():
+        torch.testing.assert_close(runner.model.state_dict()[key], before[key], atol=1e-3, rtol=0)
     for record in records(tmp_path):
         assert record['task'] == 'detection' and record['dataset']['name'] == 'coco'
         assert record['metrics']['coco/bbox_mAP']['unit'] == 'fraction'
 
 
-@pytest.mark.parametrize('name', ['upernet_vitb_160k', 'upernet_vitl_160k', 'linear_vitb_160k'])
-def test_segmentation_configs_run_as_shipped(name, real_data, vit_b, tmp_path):
+@pytest.mark.parametrize('encoder', ENCODERS)
+@pytest.mark.parametrize('name', [n for n in SEGMENTATION if not n.endswith('_ms')])
+def test_segmentation_configs_run(name, encoder, real_data, vit_b, tmp_path):
     cfg = Config.fromfile(ROOT / f'ade20k/{name}.py')
-    cfg.work_dir = str(tmp_path)
     few(cfg, real_data / 'mini-ade/ADEChallengeData2016')
     shrink_images(cfg, 128)
-    large = 'vitl' in name
-    if large:
-        spare_memory(cfg)
-    runner = launch.train(cfg, pretrained='scratch' if large else str(vit_b))
-    assert runner.iter == 2 and len(losses(tmp_path)) == 2
+    runner, before = run(cfg, encoder, vit_b, tmp_path)
     (record,) = records(tmp_path)
-    assert (record['task'], record['method']) == (
-        'semseg',
-        'scratch' if large else 'unknown',
-    )
+    linear = name.startswith('linear')
+    nothing = 'random' if linear else 'scratch'
+    assert record['task'] == 'semseg'
+    assert record['method'] == ('unknown' if before else nothing)
     assert 0 <= record['metrics']['mIoU']['value'] <= 100
-    if name.startswith('linear'):
-        encoder = torch.load(vit_b, weights_only=True)['state_dict']
+    if linear and before:
         trained = runner.model.state_dict()
-        frozen = [k for k in encoder if k in trained and k != 'backbone.pos_embed']
-        assert len(frozen) > 140 and all(torch.equal(trained[k], encoder[k]) for k in frozen)
-        assert list(losses(tmp_path)) != [losses(tmp_path)[0]] * 2
+        frozen = [k for k in before if k in trained and k != 'backbone.pos_embed']
+        assert len(frozen) > 140 and all(torch.equal(trained[k], before[k]) for k in frozen)
+
+
+@pytest.mark.parametrize('name', [n[:-3] for n in SEGMENTATION if n.endswith('_ms')])
+def test_multi_scale_configs_test_the_single_scale_checkpoint(name, real_data, tmp_path):
+    trained = Config.fromfile(ROOT / f'ade20k/{name}.py')
+    few(trained, real_data / 'mini-ade/ADEChallengeData2016')
+    shrink_images(trained, 64)
+    trained.default_hooks.checkpoint.save_last = True
+    run(trained, 'a narrow encoder', None, tmp_path)
+    cfg = Config.fromfile(ROOT / f'ade20k/{name}_ms.py')
+    few(cfg, real_data / 'mini-ade/ADEChallengeData2016')
+    cfg.test_dataloader.dataset = Config.fromfile(
+        ROOT / f'ade20k/{name}_ms.py'
+    ).test_dataloader.dataset
+    cfg.test_dataloader.dataset.indices = 1
+    shrink_images(cfg, 64)
+    for node in walk(cfg.test_dataloader):
+        if node.get('type') == 'Resize':
+            node.scale = tuple(side // 8 for side in node.scale)
+    narrow(cfg)
+    cfg.work_dir = str(tmp_path / 'ms')
+    metrics = launch.test(cfg, str(tmp_path / 'iter_2.pth'))
+    assert 0 <= metrics['mIoU'] <= 100
+    (record,) = records(tmp_path / 'ms')
+    assert '-ms' in record['protocol']['name']  # the length of a short run is in it too
 
 
 def test_a_detector_does_not_start_from_a_checkpoint_without_an_encoder(tmp_path, real_data):
-    path = tmp_path / 'epoch_1.pth'
+    path = tmp_path / 'decoder.pth'
     torch.save(dict(state_dict={'decoder.weight': torch.zeros(2)}), path)
     cfg = Config.fromfile(ROOT / 'coco/maskrcnn_vitb_1x.py')
     cfg.work_dir = str(tmp_path)
@@ -167,6 +215,7 @@ def fit(cfg, steps):
     cfg.warmup_iters = 20
 
 
+@pytest.mark.slow
 def test_a_small_mask_rcnn_learns_16_images(real_data, tmp_path):
     """A broken pipeline (boxes, masks, classes or coordinates) stays near 0."""
     cfg = Config.fromfile(ROOT / 'coco/maskrcnn_vitb_1x.py')
@@ -193,6 +242,7 @@ def test_a_small_mask_rcnn_learns_16_images(real_data, tmp_path):
     assert record['metrics']['coco/segm_mAP_50']['value'] > 0.3
 
 
+@pytest.mark.slow
 def test_a_small_upernet_learns_16_images(real_data, tmp_path):
     cfg = Config.fromfile(ROOT / 'ade20k/upernet_vitb_160k.py')
     cfg.work_dir, cfg.data_root = str(tmp_path), str(real_data / 'mini-ade/ADEChallengeData2016')

@@ -1,0 +1,25 @@
+# The multi-scale test of a model trained with upernet_vitb_160k.py, as BEiT and iBOT: six scales,
+# each with its mirror image. tools/test.py takes that config's checkpoint.
+_base_ = ['upernet_vitb_160k.py']
+model = dict(type='mixae.MultiScaleSegmentor')
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [
+                dict(type='Resize', scale=(int(2048 * ratio), int(512 * ratio)), keep_ratio=True)
+                for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
+            ],
+            [
+                dict(type='RandomFlip', prob=0.0, direction='horizontal'),
+                dict(type='RandomFlip', prob=1.0, direction='horizontal'),
+            ],
+            [dict(type='LoadAnnotations', reduce_zero_label=True)],
+            [dict(type='mixae.CheckSegLabels', num_classes=None)],
+            [dict(type='PackSegInputs')],
+        ],
+    ),
+]
+test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
+protocol = dict(name='upernet-ms', version='1')
