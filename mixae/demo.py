@@ -420,6 +420,7 @@ class Display:
         )
         self.total = self.bars.add_task('all runs', total=1.0, left='')
         self.tasks: dict[str, int] = {}
+        self.resumed: set[str] = set()
 
     def __enter__(self) -> 'Display':
         self.bars.start()
@@ -447,6 +448,8 @@ class Display:
 
     def begin(self, run: Run, resumed: bool) -> None:
         """A run starts."""
+        if resumed:
+            self.resumed.add(run.name)
         if self.console.is_terminal:
             self.tasks[run.name] = self.bars.add_task(run.title, total=1.0, left='')
         else:
@@ -454,6 +457,9 @@ class Display:
 
     def update(self, run: Run, fraction: float) -> None:
         """A run got further."""
+        if run.name in self.resumed and fraction > 0:
+            self.before += run.seconds * fraction  # an earlier call's work says nothing of the pace
+            self.resumed.remove(run.name)
         self.fractions[run.name] = max(fraction, self.fractions[run.name])
         if run.name in self.tasks:
             self.bars.update(self.tasks[run.name], completed=self.fractions[run.name])

@@ -260,6 +260,21 @@ def test_progress_without_a_terminal_is_short_lines():
     assert out.getvalue().splitlines() == ['B: resumed', 'B: 50.0 %, 1.0 min']
 
 
+def test_the_time_left_follows_the_pace_of_this_call_alone(monkeypatch):
+    plan = small_plan()[:2]
+    clock = iter([0.0, 0.0])
+    monkeypatch.setattr(demo.time, 'monotonic', lambda: next(clock, 60.0))
+    with Display(plan, set(), Console(file=io.StringIO())) as display:
+        display.begin(plan[0], resumed=True)
+        display.update(plan[0], 0.75)  # what an earlier call has done
+        display.begin(plan[1], resumed=False)
+        display.update(plan[1], 0.5)
+        # A minute for half a run: three quarters of one are left.
+        assert display.left() == 'about 2 min left'
+        display.update(plan[1], 0.25)
+        assert display.fractions['b'] == 0.5
+
+
 def test_progress_on_a_terminal_is_bars():
     out = io.StringIO()
     plan = small_plan()[:2]
