@@ -233,7 +233,7 @@ def main() -> None:
     parser.add_argument('--compare', nargs='+', choices=list(VARIANTS), default=list(VARIANTS))
     parser.add_argument('--arch', choices=list(ARCHS), default='b')
     parser.add_argument('--size', type=int, help='pixels, in place of 1024 and 512')
-    parser.add_argument('--batch', type=int, default=1)
+    parser.add_argument('--batch', type=int, default=2, help='images; UperNet needs 2 or more')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
