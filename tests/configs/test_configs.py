@@ -116,7 +116,7 @@ def test_every_encoder_of_a_data_set_is_the_pretrained_one(path):
         imagenet=f'{arch}_800e',
         cifar='vitt_cifar10_2000e',
         tiny_imagenet='vits_tiny_imagenet_1000e',
-        digit_scenes='vitmini_digits_8e',
+        digit_scenes='vitmini_digits_12e',
     )[folder]
     with torch.device('meta'):
         mae, transfer = (

@@ -352,11 +352,16 @@ CONFIGS = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
 
 
 def _loader(name: str, kind: str, root: Path):
-    """The data loader of a base config, with nothing but data root, options and workers set."""
+    """The data loader of a base config, with nothing but data root, options and workers set.
+
+    Crops follow the encoder's size, which a base config of data does not name: 64 here.
+    """
     config = Config.fromfile(CONFIGS / f'digit_scenes_{name}.py')
     loader = config[f'{kind}_dataloader']
     inner = loader.dataset.get('dataset', loader.dataset)
     inner.update(data_root=str(root), options=SMALL)
+    for step in inner.pipeline:
+        step.update({k: 64 for k in ('scale', 'crop_size') if k in step and step[k] is None})
     loader.update(num_workers=0, persistent_workers=False, batch_size=4)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return config, Runner.build_dataloader(loader, seed=0)
