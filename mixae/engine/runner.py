@@ -126,6 +126,8 @@ class MixaeRunner(Runner):
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """As mmengine's, but written beside and moved into place: a kill leaves the old file."""
+        for stale in Path(out_dir).glob('.*.partial'):  # of a run that was killed while saving
+            stale.unlink(missing_ok=True)
         partial = f'.{filename}.{os.getpid()}.partial'
         try:
             super().save_checkpoint(out_dir, partial, *args, **kwargs)
