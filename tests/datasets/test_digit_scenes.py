@@ -280,7 +280,7 @@ def test_mmpretrain_reads_it(root):
 
 
 COCO_PIPELINE = [
-    dict(type='mmdet.LoadImageFromFile'),
+    dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='mmdet.PackDetInputs'),
 ]
@@ -314,7 +314,7 @@ def test_mmdet_reads_it_with_its_own_class_and_with_ours(root):
 
 
 SEG_PIPELINE = [
-    dict(type='mmseg.LoadImageFromFile'),
+    dict(type='LoadImageFromFile'),
     dict(type='mmseg.LoadAnnotations', reduce_zero_label=True),
     dict(type='mmseg.PackSegInputs'),
 ]
