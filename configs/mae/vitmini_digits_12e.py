@@ -7,17 +7,7 @@ _base_ = [
 ]
 # ViT-mini: 64 patches of 8x8 pixels.
 model = dict(
-    backbone=dict(
-        arch=dict(
-            _delete_=True,  # the base names an architecture
-            embed_dims=96,
-            num_layers=4,
-            num_heads=3,
-            feedforward_channels=384,
-        ),
-        img_size=64,
-        patch_size=8,
-    ),
+    backbone=dict(arch='mini', img_size=64, patch_size=8),
     neck=dict(decoder_embed_dim=64, decoder_depth=2, decoder_num_heads=2),
     # Most patches are smooth and noisy: normalised one by one, their noise would be the target.
     head=dict(norm_pix=False),

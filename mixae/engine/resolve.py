@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 
 from mmengine.config import Config, ConfigDict
+from timm.layers import to_2tuple
 
 from mixae.models.backbones.vit import ARCHS, MaskedViT
 from mixae.models.layers.mixing import check_group, group_size
@@ -65,14 +66,12 @@ def vit_dims(backbone: dict) -> dict:
             )
         arch = MaskedViT.arch_zoo[name]
     img_size, patch_size = backbone.get('img_size', 224), backbone.get('patch_size', 16)
-    if isinstance(img_size, int) and isinstance(patch_size, int):
-        if img_size % patch_size:
-            raise ConfigError(
-                f'model.backbone: img_size={img_size} is not a multiple of patch_size={patch_size}.'
-            )
-        num_patches = (img_size // patch_size) ** 2
-    else:
-        num_patches = None
+    sides = list(zip(to_2tuple(img_size), to_2tuple(patch_size), strict=True))
+    if any(side % patch for side, patch in sides):
+        raise ConfigError(
+            f'model.backbone: img_size={img_size} is not a multiple of patch_size={patch_size}.'
+        )
+    num_patches = math.prod(side // patch for side, patch in sides)
     return dict(
         width=arch['embed_dims'],
         depth=arch['num_layers'],

@@ -165,13 +165,14 @@ def test_an_architecture_given_as_a_dict_counts_too():
     assert numbers(resolve(cfg)[0])['embed_dim'] == 48
 
 
-@pytest.mark.parametrize('arch', ['ti', 'tiny', 's', 'small', 'b', 'base', 'l', 'deit-small'])
-def test_dimensions_are_those_of_the_encoder_that_is_built(arch):
+@pytest.mark.parametrize('arch', ['mini', 'ti', 'tiny', 's', 'small', 'b', 'base', 'l'])
+@pytest.mark.parametrize('img_size', [64, (64, 32)])
+def test_dimensions_are_those_of_the_encoder_that_is_built(arch, img_size):
     import torch
 
     with torch.device('meta'):
-        vit = MaskedViT(arch, img_size=64, patch_size=8)
-    dims = vit_dims(dict(arch=arch, img_size=64, patch_size=8))
+        vit = MaskedViT(arch, img_size=img_size, patch_size=8)
+    dims = vit_dims(dict(arch=arch, img_size=img_size, patch_size=8))
     assert (dims['width'], dims['depth'], dims['num_patches']) == (
         vit.embed_dims,
         vit.num_layers,
@@ -241,6 +242,7 @@ def test_the_checkpoint_reaches_the_encoder():
         (dict(train_dataloader__drop_last=False), 'drop_last=True'),
         (dict(model__backbone__arch='huge-ish'), "arch='huge-ish' is unknown: choose one of"),
         (dict(model__backbone__img_size=225), 'img_size=225 is not a multiple of patch_size=16'),
+        (dict(model__backbone__img_size=(224, 100)), 'is not a multiple of patch_size=16'),
     ],
 )
 def test_contradictions_are_named(options, message):

@@ -14,7 +14,7 @@ model = dict(
     backbone=dict(
         _delete_=True,
         type='mixae.MaskedViT',
-        arch=dict(embed_dims=96, num_layers=4, num_heads=3, feedforward_channels=384),
+        arch='mini',
         img_size=64,
         patch_size=8,
         out_type='featmap',

@@ -7,13 +7,7 @@ _base_ = [
 ]
 model = dict(
     backbone=dict(
-        arch=dict(
-            _delete_=True,  # the base names an architecture
-            embed_dims=96,
-            num_layers=4,
-            num_heads=3,
-            feedforward_channels=384,
-        ),
+        arch='mini',
         img_size=64,
         patch_size=8,
         drop_path_rate=0.0,

@@ -21,7 +21,7 @@ model = dict(
     # ViT-mini of ../../mae/vitmini_digits_16e.py; at 128 pixels it sees four times the patches.
     backbone=dict(
         type='mixae.MaskedViT',
-        arch=dict(embed_dims=96, num_layers=4, num_heads=3, feedforward_channels=384),
+        arch='mini',
         img_size=64,
         patch_size=8,
         out_type='featmap',

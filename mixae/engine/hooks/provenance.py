@@ -214,9 +214,8 @@ def describe_backbone(backbone: dict) -> dict:
 
     arch = backbone.get('arch', 'b')
     if isinstance(arch, str):
-        arch = 'ViT-' + {'deit-tiny': 'Ti', 'deit-small': 'S'}.get(
-            ARCHS.get(arch, arch), arch[:1].upper()
-        )
+        names = {'deit-tiny': 'Ti', 'deit-small': 'S', 'mini': 'Mini'}
+        arch = 'ViT-' + names.get(ARCHS.get(arch, arch), arch[:1].upper())
     else:
         arch = 'ViT-{embed_dims}x{num_layers}'.format(**arch)
     return dict(
