@@ -9,7 +9,7 @@ ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format clean clean-env
+.PHONY: help setup demo demo-quick test test-all lint format clean clean-env
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -18,7 +18,10 @@ setup:  ## build .venv and install everything; returns at once when that was don
 	@sh tools/setup.sh
 
 demo: setup  ## the main job on the embedded default; results in work_dirs/demo/
-	@$(PY) tools/demo.py $(ARGS)
+	@$(PY) tools/run_suite.py configs/suites/demo.py $(ARGS)
+
+demo-quick: setup  ## one run of each kind, made small; results in work_dirs/demo_quick/
+	@$(PY) tools/run_suite.py configs/suites/demo_quick.py $(ARGS)
 
 test: setup  ## the tests, without the slow ones
 	@$(PY) -m pytest -m "not slow" $(ARGS)

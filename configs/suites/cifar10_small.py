@@ -1,0 +1,76 @@
+# CIFAR-10 at a CPU's budget: MAE, MixedAE and i-MAE (ViT-Ti) with equal numbers of images seen. Two
+# cores do a seed in about half an hour.
+title = 'CIFAR-10 at the budget of a CPU'
+seeds = [0, 1, 2]
+budget = (
+    '16k views of 4,000 images, 500 steps of 32; fine-tuning 4k views of 2,000, 250 steps of 16; '
+    'one CPU core'
+)
+
+# lr 5e-4 at a batch of 32, the same for every row.
+_pretrain = {
+    'train_cfg.max_epochs': 4,
+    'warmup_epochs': 1,
+    'base_lr': 4e-3,
+    'train_dataloader.batch_size': 32,
+    'train_dataloader.num_workers': 0,
+    'train_dataloader.dataset.subset': 4000,
+}
+_imae = dict(config='configs/imae/vitt_cifar10_2000e.py')
+# Both images of a pair are seen: half the epochs.
+_pairs = {**_pretrain, 'train_cfg.max_epochs': 2, 'warmup_epochs': 0.5}
+_ratio = 'train_dataloader.sampler.same_class_ratio'
+pretrain = dict(
+    mae=dict(title='MAE', config='configs/mae/vitt_cifar10_2000e.py', options=_pretrain),
+    mixedae=dict(
+        title='MixedAE', config='configs/mixedae/vitt_cifar10_2000e.py', options=_pretrain
+    ),
+    imae_no_distill=dict(
+        **_imae, title='i-MAE without distillation', options={**_pairs, 'model.distill': False}
+    ),
+    imae=dict(**_imae, title='i-MAE', teacher='mae', options=_pairs),
+    imae_same_50=dict(
+        **_imae, title='i-MAE, half same class', teacher='mae', options={**_pairs, _ratio: 0.5}
+    ),
+    imae_same_100=dict(
+        **_imae, title='i-MAE, all same class', teacher='mae', options={**_pairs, _ratio: 1.0}
+    ),
+)
+
+_test = {'test_dataloader.num_workers': 0, 'test_dataloader.dataset.subset': 2000}
+_probe = {**_test, 'train_features.num_workers': 0, 'train_features.dataset.subset': 3000}
+evaluate = dict(
+    finetune=dict(
+        title='fine-tuning',
+        tool='train',
+        config='configs/transfer/cifar/cifar10_vitt_finetune.py',
+        scratch='configs/transfer/cifar/cifar10_vitt_scratch.py',
+        scratch_title='training from scratch',
+        options={
+            'train_cfg.max_epochs': 2,
+            'warmup_epochs': 0.5,
+            'train_dataloader.batch_size': 16,
+            'train_dataloader.num_workers': 0,
+            'train_dataloader.dataset.subset': 2000,
+            'val_dataloader.num_workers': 0,
+            'val_dataloader.dataset.subset': 2000,
+        },
+    ),
+    linear=dict(
+        title='linear probe',
+        tool='test',
+        config='configs/transfer/cifar/cifar10_vitt_linear.py',
+        scratch_title='linear probe of a random encoder',
+        options=_probe,
+    ),
+    knn=dict(
+        title='kNN',
+        tool='test',
+        config='configs/transfer/cifar/cifar10_vitt_knn.py',
+        scratch_title='kNN of a random encoder',
+        options=_probe,
+    ),
+)
+columns = ['finetune', 'linear', 'knn', 'time', 'device_hours', 'images_seen', 'flops']
+published = 'matching'
+checks = ['pretraining_pays', 'topk_isolates']

@@ -1,0 +1,94 @@
+# The demo: every method and every kind of evaluation on digit scenes, in minutes on a CPU.
+title = 'Digit scenes: the demo'
+seeds = [0]
+on_change = 'redo'  # a run takes minutes
+prepare = ['classification', 'detection', 'segmentation']
+
+# `seconds` weighs the progress bar: what one core of a server's CPU took.
+pretrain = dict(
+    mae=dict(title='MAE', config='configs/mae/vitmini_digits_12e.py', seconds=330),
+    mixedae=dict(title='MixedAE', config='configs/mixedae/vitmini_digits_12e.py', seconds=370),
+    imae=dict(
+        title='i-MAE', config='configs/imae/vitmini_digits_6e.py', teacher='mae', seconds=340
+    ),
+)
+evaluate = dict(
+    finetune=dict(
+        title='fine-tuning',
+        tool='train',
+        config='configs/transfer/digit_scenes/vitmini_finetune.py',
+        scratch='configs/transfer/digit_scenes/vitmini_scratch.py',
+        scratch_title='training from scratch',
+        seconds=100,
+    ),
+    linear=dict(
+        title='linear probe',
+        tool='test',
+        config='configs/transfer/digit_scenes/vitmini_linear.py',
+        scratch_title='linear probe of a random encoder',
+        seconds=27,
+    ),
+    knn=dict(
+        title='kNN',
+        tool='test',
+        config='configs/transfer/digit_scenes/vitmini_knn.py',
+        scratch_title='kNN of a random encoder',
+        seconds=27,
+    ),
+    detection=dict(
+        title='boxes and masks',
+        tool='train',
+        config='configs/transfer/digit_scenes/vitmini_detection.py',
+        seconds=80,
+    ),
+    segmentation=dict(
+        title='semantic segmentation',
+        tool='train',
+        config='configs/transfer/digit_scenes/vitmini_segmentation.py',
+        seconds=50,
+    ),
+)
+pictures = dict(
+    mae_reconstructions=dict(
+        title='reconstructions of MAE',
+        tool='tools/analysis/reconstructions.py',
+        of='mae',
+        arguments=['configs/mae/vitmini_digits_12e.py', '{pretrain}', '--split', 'test']
+        + ['--num-images', '8', '--out', '{out}'],
+        seconds=8,
+    ),
+    mixedae_reconstructions=dict(
+        title='mixed input, unmixed reconstructions and originals of MixedAE',
+        tool='tools/analysis/reconstructions.py',
+        of='mixedae',
+        arguments=['configs/mixedae/vitmini_digits_12e.py', '{pretrain}', '--split', 'test']
+        + ['--num-images', '8', '--out', '{out}'],
+        seconds=8,
+    ),
+    mixedae_topk_accuracy=dict(
+        title='TopK sampling accuracy of MixedAE beside chance',
+        tool='tools/analysis/topk_curve.py',
+        of='mixedae',
+        arguments=['{folder}', '--out', '{out}'],
+        seconds=8,
+    ),
+    imae_reconstructions=dict(
+        title='mixtures and reconstructions of both branches of i-MAE',
+        tool='tools/analysis/imae_pictures.py',
+        of='imae',
+        arguments=['factors', 'configs/imae/vitmini_digits_6e.py', '{pretrain}', '--data']
+        + ['configs/transfer/digit_scenes/vitmini_linear.py', '--out', '{out}'],
+        seconds=8,
+    ),
+)
+columns = [
+    'finetune',
+    'linear',
+    'knn',
+    'detection:coco/bbox_mAP_50',
+    'detection:coco/segm_mAP_50',
+    'miou',
+    'time',
+    'images_seen',
+]
+checks = ['pretraining_pays', 'topk_isolates']

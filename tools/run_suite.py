@@ -1,0 +1,42 @@
+#!/usr/bin/env python
+"""Run a suite: pre-train, evaluate, and show the table. A repeated call does what is missing."""
+
+import argparse
+import sys
+
+from mixae.suite.main import main
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('suite', help='a config of configs/suites')
+    parser.add_argument('--work-dir', help='(default: work_dirs/<name of the suite>)')
+    parser.add_argument(
+        '--dry-run', action='store_true', help='print runs, states, times and commands; run nothing'
+    )
+    parser.add_argument('--seeds', type=int, nargs='+', help="in place of the suite's")
+    parser.add_argument('--gpus', type=int, help="processes of every run, in place of the suite's")
+    parser.add_argument('--jobs', type=int, help='runs at a time (default: as the machine allows)')
+    parser.add_argument(
+        '--only', nargs='+', default=[], metavar='RUN', help='these runs, and what they need'
+    )
+    parser.add_argument(
+        '--on-change',
+        choices=['stop', 'redo'],
+        help="results whose settings have changed since (default: as the suite says, or 'stop')",
+    )
+    parser.add_argument(
+        '--slurm', metavar='PARTITION', help='submit each run as a job, after those it needs'
+    )
+    parser.add_argument('--sbatch-args', default='', help='further arguments of sbatch')
+    parser.add_argument(
+        '--launcher',
+        choices=['local', 'slurm'],
+        default='local',
+        help="'slurm': start runs by srun, within an allocation (what --slurm's jobs do)",
+    )
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    sys.exit(main(parse_args()))
