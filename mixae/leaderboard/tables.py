@@ -69,6 +69,8 @@ COLUMNS = {
         ColumnKind('miou', 'mIoU', ('semseg',), ('mIoU',)),
         ColumnKind('box_ap', 'Box AP', _BOXES, _BOX),
         ColumnKind('mask_ap', 'Mask AP', _BOXES, _MASK),
+        ColumnKind('box_ap50', 'Box AP50', _BOXES, ('coco/bbox_mAP_50', 'bbox_mAP_50')),
+        ColumnKind('mask_ap50', 'Mask AP50', _BOXES, ('coco/segm_mAP_50', 'segm_mAP_50')),
         ColumnKind('time', 'Pre-training time', cost='time'),
         ColumnKind('device_hours', 'Device hours', cost='device_hours'),
         ColumnKind('images_seen', 'Images seen', cost='images_seen'),
