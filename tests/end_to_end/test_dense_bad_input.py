@@ -1,0 +1,167 @@
+"""Data that is not as it should be, through the shipped configs of COCO and ADE20K."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from mixae.engine import launch
+from mixae.engine.pretrained import CheckpointError
+
+ROOT = Path(__file__).parents[2] / 'configs/transfer'
+pytestmark = pytest.mark.dense
+SIZES = [(75, 53), (66, 90), (81, 47)]  # (width, height), no multiple of the patch's 16
+
+
+def photographs():
+    for index, (width, height) in enumerate(SIZES):
+        photo = load_sample_images().images[index % 2]
+        yield index, photo[40 * index : 40 * index + height, 90 * index : 90 * index + width]
+
+
+@pytest.fixture
+def coco(tmp_path):
+    """COCO's layout: three photographs, the last without annotations; a function writes it."""
+
+    def write(change=lambda content: None):
+        root = tmp_path / 'coco'
+        (root / 'annotations').mkdir(parents=True)
+        for split in ('train2017', 'val2017'):
+            (root / split).mkdir()
+            content = dict(
+                images=[],
+                annotations=[],
+                categories=[
+                    dict(id=number, name=name, supercategory='')
+                    for number, name in enumerate(CocoDataset.METAINFO['classes'], 1)
+                ],
+            )
+            for index, photo in photographs():
+                Image.fromarray(photo).save(root / split / f'{index}.jpg')
+                height, width = photo.shape[:2]
+                content['images'].append(
+                    dict(id=index, file_name=f'{index}.jpg', width=width, height=height)
+                )
+                if index < 2:
+                    content['annotations'].append(
+                        dict(
+                            id=index + 1,
+                            image_id=index,
+                            category_id=1,
+                            iscrowd=0,
+                            bbox=[5, 6, 30, 30],
+                            area=900,
+                            segmentation=[[5, 6, 35, 6, 35, 36, 5, 36]],
+                        )
+                    )
+            change(content)
+            path = root / f'annotations/instances_{split}.json'
+            path.write_text(json.dumps(content))
+        return root
+
+    return write
+
+
+@pytest.fixture
+def ade(tmp_path):
+    """ADE20K's layout: masks of the labels 0 (none) to 150."""
+    root = tmp_path / 'ade'
+    for split in ('training', 'validation'):
+        for kind in ('images', 'annotations'):
+            (root / kind / split).mkdir(parents=True)
+        for index, photo in photographs():
+            Image.fromarray(photo).save(root / f'images/{split}/{index}.jpg')
+            labels = (photo[..., 0] // 64).astype(np.uint8)  # 0..3
+            Image.fromarray(labels).save(root / f'annotations/{split}/{index}.png')
+    return root
+
+
+def config(path, root, work_dir):
+    """The shipped config with a narrow encoder, few regions and small images, for two epochs."""
+    cfg = Config.fromfile(ROOT / path)
+    cfg.data_root, cfg.work_dir = str(root), str(work_dir)
+    cfg.experiment_name = work_dir.name
+    cfg.model.backbone.arch = dict(
+        embed_dims=32, num_layers=12, num_heads=2, feedforward_channels=64
+    )
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.num_workers = 0
+    if 'roi_head' in cfg.model:
+        # No resizing: the sizes reach the model as they are.
+        cfg.model.data_preprocessor.pad_size_divisor = 1
+        cfg.train_dataloader.dataset.filter_cfg.min_size = 8
+        for loader in (cfg.train_dataloader, cfg.val_dataloader):
+            steps = loader.dataset.pipeline
+            loader.dataset.pipeline = [
+                step if step.type != 'Resize' else dict(type='Resize', scale_factor=1.0)
+                for step in steps
+                if step.type != 'RandomChoice'
+            ]
+        cfg.test_dataloader = cfg.val_dataloader
+        cfg.train_cfg.max_epochs = 1
+        cfg.model.test_cfg.rcnn.update(max_per_img=5, score_thr=0.0)  # it has learnt nothing
+        cfg.model.test_cfg.rpn.max_per_img = 50
+    else:
+        cfg.model.backbone.img_size = 64
+        cfg.train_cfg.max_iters = 2
+    return cfg
+
+
+def test_odd_sizes_and_an_image_without_annotations(coco, tmp_path):
+    cfg = config('coco/maskrcnn_vitb_1x.py', coco(), tmp_path)
+    runner = launch.train(cfg, pretrained='scratch')
+    # As mmdet's users expect: nothing to learn from it, but false positives on it count.
+    assert len(runner.train_dataloader.dataset) == 2
+    assert len(runner.val_dataloader.dataset) == 3
+    (path,) = tmp_path.glob('records/*.json')
+    assert 0 <= json.loads(path.read_text())['metrics']['coco/bbox_mAP']['value'] <= 1
+
+
+def test_a_missing_image_is_named(coco, tmp_path):
+    root = coco()
+    (root / 'train2017/0.jpg').unlink()
+    cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'train2017/0\.jpg'):
+        launch.train(cfg, pretrained='scratch')
+
+
+def test_categories_beyond_the_classes_are_left_out(coco, tmp_path):
+    def rename(content):
+        content['categories'].append(dict(id=99, name='unicorn', supercategory=''))
+        content['annotations'][1]['category_id'] = 99
+
+    cfg = config('coco/maskrcnn_vitb_1x.py', coco(rename), tmp_path)
+    runner = launch.train(cfg, pretrained='scratch')
+    assert len(runner.train_dataloader.dataset) == 1  # the other image has nothing else on it
+
+
+def test_labels_beyond_the_classes_are_named_with_their_file(ade, tmp_path):
+    for path in (ade / 'annotations/training').glob('*.png'):
+        Image.fromarray(np.full((53, 75), 180, np.uint8)).save(path)
+    cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
+    with pytest.raises(ValueError, match=r'annotations/training/\d\.png holds the labels \[179\]'):
+        launch.train(cfg, pretrained='scratch')
+
+
+def test_a_missing_mask_is_named(ade, tmp_path):
+    for path in (ade / 'annotations/training').glob('*.png'):
+        path.unlink()
+    cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
+    with pytest.raises(FileNotFoundError, match=r'annotations/training/\d\.png'):
+        launch.train(cfg, pretrained='scratch')
+
+
+@pytest.mark.parametrize('path', ['coco/maskrcnn_vitb_1x.py', 'ade20k/upernet_vitb_160k.py'])
+def test_a_checkpoint_without_an_encoder(path, coco, ade, tmp_path):
+    checkpoint = tmp_path / 'decoder.pth'
+    torch.save(dict(state_dict={'decoder.weight': torch.zeros(2)}), checkpoint)
+    cfg = config(path, coco() if path.startswith('coco') else ade, tmp_path / 'run')
+    with pytest.raises(CheckpointError, match='has no encoder.*decoder.weight'):
+        launch.train(cfg, pretrained=str(checkpoint))
+    assert not list((tmp_path / 'run').glob('**/*.pth'))
