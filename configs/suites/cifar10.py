@@ -1,0 +1,49 @@
+# i-MAE's Tables 1-3 on CIFAR-10 (Zhang and Shen 2022, Sec. 4.2), with MixedAE beside: 2000 epochs
+# of pre-training, fine-tuning with Mixup and linear probe in every row.
+title = 'CIFAR-10'
+seeds = [0, 1, 2]
+
+# An epoch of pairs sees each image twice: half of the paper's 2000 epochs are as many images.
+_imae = dict(config='configs/imae/vitt_cifar10_2000e.py')
+_pairs = {'train_cfg.max_epochs': 1000, 'warmup_epochs': 100}
+_ratio = 'train_dataloader.sampler.same_class_ratio'
+pretrain = dict(
+    mae=dict(title='MAE', config='configs/mae/vitt_cifar10_2000e.py'),
+    mixedae=dict(title='MixedAE', config='configs/mixedae/vitt_cifar10_2000e.py'),
+    imae_no_distill=dict(
+        **_imae, title='i-MAE without distillation', options={**_pairs, 'model.distill': False}
+    ),
+    imae=dict(**_imae, title='i-MAE', teacher='mae', options=_pairs),
+    # Table 3: the share of same-class pairs.
+    imae_same_0=dict(**_imae, title='i-MAE, r = 0', teacher='mae', options={**_pairs, _ratio: 0.0}),
+    imae_same_50=dict(
+        **_imae, title='i-MAE, r = 0.5', teacher='mae', options={**_pairs, _ratio: 0.5}
+    ),
+    imae_same_100=dict(
+        **_imae, title='i-MAE, r = 1', teacher='mae', options={**_pairs, _ratio: 1.0}
+    ),
+)
+evaluate = dict(
+    finetune=dict(
+        title='fine-tuning',
+        tool='train',
+        config='configs/transfer/cifar/cifar10_vitt_finetune.py',
+        scratch='configs/transfer/cifar/cifar10_vitt_scratch.py',
+        scratch_title='training from scratch',
+    ),
+    linear=dict(
+        title='linear probe',
+        tool='test',
+        config='configs/transfer/cifar/cifar10_vitt_linear.py',
+        scratch_title='linear probe of a random encoder',
+    ),
+    knn=dict(
+        title='kNN',
+        tool='test',
+        config='configs/transfer/cifar/cifar10_vitt_knn.py',
+        scratch_title='kNN of a random encoder',
+    ),
+)
+columns = ['finetune', 'linear', 'knn', 'time', 'device_hours', 'images_seen', 'flops']
+published = 'matching'
+checks = ['pretraining_pays', 'topk_isolates']
