@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Turn run records into a table (text, Markdown, CSV, LaTeX) or one self-contained HTML page."""
+"""Turn run records into a table, one self-contained HTML page, or a model index file."""
 
 import argparse
 import contextlib
@@ -34,6 +34,9 @@ def parse_args():
     parser.add_argument(
         '--images', nargs='+', default=[], metavar='PATH', help='pictures for the page (html)'
     )
+    parser.add_argument(
+        '--method', help="whose model index file, as records name it ('metafile' only)"
+    )
     parser.add_argument('--title', default='Leaderboard', help="the page's title (html)")
     return parser.parse_args()
 
@@ -49,6 +52,7 @@ def main():
             args.published,
             args.images,
             args.title,
+            args.method,
         )
     except ValueError as error:
         sys.exit(f'leaderboard: {error}')

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixae.leaderboard.metafile import to_metafile
 from mixae.leaderboard.page import load_images, to_html
 from mixae.leaderboard.published import load_published
 from mixae.leaderboard.record import read_records
@@ -17,7 +18,7 @@ from mixae.leaderboard.tables import (
     to_text,
 )
 
-FORMATS = ('text', 'md', 'csv', 'latex', 'html')
+FORMATS = ('text', 'md', 'csv', 'latex', 'html', 'metafile')
 PUBLISHED = ('none', 'matching', 'all')
 
 
@@ -29,6 +30,7 @@ def write_leaderboard(
     published: str = 'none',
     images: Sequence[str | os.PathLike] = (),
     title: str = 'Leaderboard',
+    method: str | None = None,
 ) -> str:
     """Read records, build their table and write it.
 
@@ -40,6 +42,7 @@ def write_leaderboard(
         published: 'none', 'matching' (only tasks and data sets that the records have), 'all'.
         images: image files, or folders of them, to show on the page ('html' only).
         title: the page's title ('html' only).
+        method: whose model index file ('metafile' only, where it must be given).
 
     Returns:
         The text.
@@ -55,12 +58,16 @@ def write_leaderboard(
         raise ValueError("no records given; name the folder that holds them, or published='all'.")
     if images and format != 'html':
         raise ValueError(f'images are shown on the page only, not in format {format!r}.')
+    if (format == 'metafile') != (method is not None):
+        raise ValueError("a method is named for format='metafile', and for no other.")
     records = read_records(sources) if sources else []
     papers = [] if published == 'none' else load_published()
     if published == 'matching':
         papers = select_published(papers, records)
     table = build_table(records, papers, columns)
-    if format == 'text':
+    if format == 'metafile':
+        text = to_metafile(records, method)
+    elif format == 'text':
         text = to_text(table)
     elif format == 'md':
         text = to_markdown(table, base=Path(out).parent if out else None)
