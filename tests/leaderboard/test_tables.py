@@ -454,7 +454,7 @@ def test_every_measured_cell_links_to_its_records(make_record, tmp_path):
 @settings(deadline=None, max_examples=40)
 @given(_NASTY)
 def test_names_survive_the_terminal(make_record, name):
-    assume(name != 'none')  # no method: a random encoder, and shown as such
+    assume(name != 'none')  # how a table says that there is nothing, and leaves it out
     text = to_text(build_table([make_record(method=name)], columns=['linear']), width=250)
     assert '50.00' in text
     shown = ' '.join(name.split())
