@@ -1,5 +1,6 @@
 # i-MAE's Tables 1-3 on CIFAR-10 (Zhang and Shen 2022, Sec. 4.2), with MixedAE beside: 2000 epochs
 # of pre-training, fine-tuning with Mixup and linear probe in every row.
+_base_ = ['_base_/cifar10_evaluations.py']
 title = 'CIFAR-10'
 seeds = [0, 1, 2]
 
@@ -23,27 +24,4 @@ pretrain = dict(
         **_imae, title='i-MAE, r = 1', teacher='mae', options={**_pairs, _ratio: 1.0}
     ),
 )
-evaluate = dict(
-    finetune=dict(
-        title='fine-tuning',
-        tool='train',
-        config='configs/transfer/cifar/cifar10_vitt_finetune.py',
-        scratch='configs/transfer/cifar/cifar10_vitt_scratch.py',
-        scratch_title='training from scratch',
-    ),
-    linear=dict(
-        title='linear probe',
-        tool='test',
-        config='configs/transfer/cifar/cifar10_vitt_linear.py',
-        scratch_title='linear probe of a random encoder',
-    ),
-    knn=dict(
-        title='kNN',
-        tool='test',
-        config='configs/transfer/cifar/cifar10_vitt_knn.py',
-        scratch_title='kNN of a random encoder',
-    ),
-)
-columns = ['finetune', 'linear', 'knn', 'time', 'device_hours', 'images_seen', 'flops']
 published = 'matching'
-checks = ['pretraining_pays', 'topk_isolates']

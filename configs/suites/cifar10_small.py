@@ -1,5 +1,6 @@
 # CIFAR-10 at a CPU's budget: MAE, MixedAE and i-MAE (ViT-Ti) with equal numbers of images seen. Two
 # cores do a seed in about half an hour.
+_base_ = ['_base_/cifar10_evaluations.py']
 title = 'CIFAR-10 at the budget of a CPU'
 seeds = [0, 1, 2]
 budget = (
@@ -41,11 +42,6 @@ _test = {'test_dataloader.num_workers': 0, 'test_dataloader.dataset.subset': 200
 _probe = {**_test, 'train_features.num_workers': 0, 'train_features.dataset.subset': 3000}
 evaluate = dict(
     finetune=dict(
-        title='fine-tuning',
-        tool='train',
-        config='configs/transfer/cifar/cifar10_vitt_finetune.py',
-        scratch='configs/transfer/cifar/cifar10_vitt_scratch.py',
-        scratch_title='training from scratch',
         options={
             'train_cfg.max_epochs': 2,
             'warmup_epochs': 0.5,
@@ -56,21 +52,7 @@ evaluate = dict(
             'val_dataloader.dataset.subset': 2000,
         },
     ),
-    linear=dict(
-        title='linear probe',
-        tool='test',
-        config='configs/transfer/cifar/cifar10_vitt_linear.py',
-        scratch_title='linear probe of a random encoder',
-        options=_probe,
-    ),
-    knn=dict(
-        title='kNN',
-        tool='test',
-        config='configs/transfer/cifar/cifar10_vitt_knn.py',
-        scratch_title='kNN of a random encoder',
-        options=_probe,
-    ),
+    linear=dict(options=_probe),
+    knn=dict(options=_probe),
 )
-columns = ['finetune', 'linear', 'knn', 'time', 'device_hours', 'images_seen', 'flops']
 published = 'matching'
-checks = ['pretraining_pays', 'topk_isolates']

@@ -9,10 +9,8 @@ _small = {
 }
 _features = {'train_features.dataset.subset': 400, 'test_dataloader.dataset.subset': 200}
 pretrain = dict(
-    _delete_=True,
+    mae=None,
     mixedae=dict(
-        title='MixedAE',
-        config='configs/mixedae/vitmini_digits_12e.py',
         options={
             'train_cfg.max_epochs': 1,
             'train_dataloader.dataset.subset': 1024,
@@ -21,6 +19,7 @@ pretrain = dict(
         },
         seconds=20,
     ),
+    imae=None,
 )
 evaluate = dict(
     finetune=dict(options=_small, seconds=15),
@@ -29,22 +28,5 @@ evaluate = dict(
     detection=dict(options=_small, seconds=40),
     segmentation=dict(options=_small, seconds=20),
 )
-pictures = dict(
-    _delete_=True,
-    mixedae_reconstructions=dict(
-        title='mixed input, unmixed reconstructions and originals of MixedAE',
-        tool='tools/analysis/reconstructions.py',
-        of='mixedae',
-        arguments=['configs/mixedae/vitmini_digits_12e.py', '{pretrain}', '--split', 'test']
-        + ['--num-images', '8', '--out', '{out}'],
-        seconds=8,
-    ),
-    mixedae_topk_accuracy=dict(
-        title='TopK sampling accuracy of MixedAE beside chance',
-        tool='tools/analysis/topk_curve.py',
-        of='mixedae',
-        arguments=['{folder}', '--out', '{out}'],
-        seconds=8,
-    ),
-)
+pictures = dict(mae_reconstructions=None, imae_reconstructions=None)
 checks = ['topk_isolates']

@@ -169,7 +169,12 @@ def load_suite(
         raise FileNotFoundError(f'There is no suite {path}.')
     # Names with an underscore are the config's own helpers.
     cfg = {k: v for k, v in Config.fromfile(path).to_dict().items() if not k.startswith('_')}
-    _check_keys(f'suite {path.stem}', cfg, _SUITE_KEYS, ('pretrain', 'evaluate', 'columns'))
+    for group in ('pretrain', 'evaluate', 'pictures'):
+        # None drops what a base has.
+        cfg[group] = {k: v for k, v in cfg.get(group, {}).items() if v is not None}
+    _check_keys(f'suite {path.stem}', cfg, _SUITE_KEYS, ('columns',))
+    if not cfg['evaluate']:
+        raise SuiteError(f'suite {path.stem}: nothing in `evaluate`.')
     seeds = list(cfg.get('seeds', [0]) if seeds is None else seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise SuiteError(f'suite {path.stem}: seeds={seeds} must be different numbers, at least 1.')

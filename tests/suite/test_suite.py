@@ -26,7 +26,7 @@ from mixae.suite.progress import Display, duration, estimate, fraction_done
 MAE_CONFIG = 'configs/mae/vitmini_digits_12e.py'
 LINEAR_CONFIG = 'configs/transfer/digit_scenes/vitmini_linear.py'
 TUNE_CONFIG = 'configs/transfer/digit_scenes/vitmini_finetune.py'
-SUITES = sorted((ROOT / 'configs' / 'suites').rglob('*.py'))
+SUITES = sorted(p for p in (ROOT / 'configs' / 'suites').rglob('*.py') if p.parent.name != '_base_')
 
 
 def small_suite(seed=0, **changed):
@@ -318,6 +318,7 @@ columns = ['linear']
     [
         ('metods = 1', r"unknown \['metods'\]; known are"),
         ('del columns', r"\['columns'\] must be given"),
+        ('evaluate = {}', 'nothing in `evaluate`'),
         ('seeds = [1, 1]', 'must be different numbers'),
         ('seeds = []', 'at least 1'),
         ("on_change = 'ask'", "neither 'stop' nor 'redo'"),

@@ -1,6 +1,7 @@
 # The two parts of homologous recognition: attention alone, contrastive loss alone, both, neither
 # (naive mixing); beside them the oracle, that must match MAE, and MAE. The segment embedding is on
 # in all but the last row. 400 epochs of CIFAR-10 (ours): another budget is one line, `_budget`.
+_base_ = ['../_base_/cifar10_evaluations.py']
 title = 'What homologous recognition consists of (CIFAR-10)'
 seeds = [0, 1, 2]
 
@@ -27,26 +28,3 @@ pretrain = dict(
         options={**_budget, 'model.segment_embed': False},
     ),
 )
-evaluate = dict(
-    finetune=dict(
-        title='fine-tuning',
-        tool='train',
-        config='configs/transfer/cifar/cifar10_vitt_finetune.py',
-        scratch='configs/transfer/cifar/cifar10_vitt_scratch.py',
-        scratch_title='training from scratch',
-    ),
-    linear=dict(
-        title='linear probe',
-        tool='test',
-        config='configs/transfer/cifar/cifar10_vitt_linear.py',
-        scratch_title='linear probe of a random encoder',
-    ),
-    knn=dict(
-        title='kNN',
-        tool='test',
-        config='configs/transfer/cifar/cifar10_vitt_knn.py',
-        scratch_title='kNN of a random encoder',
-    ),
-)
-columns = ['finetune', 'linear', 'knn', 'time', 'images_seen', 'flops']
-checks = ['pretraining_pays', 'topk_isolates']
