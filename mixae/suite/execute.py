@@ -164,7 +164,7 @@ def run_plan(
                 waiting.remove(run)
                 process = start(folder, run, machine, slot, launcher)
                 running.append(process)
-                display.begin(run, '--resume' in folder.state(run).get('command', ()))
+                display.begin(run, folder.state(run).get('resumed', False))
             time.sleep(pause)
             for process in list(running):
                 code = process.popen.poll()

@@ -124,15 +124,27 @@ class Folder:
         )
 
     def status(self, run: Run) -> str:
-        """'done', 'changed' (done, with other settings), 'failed', 'interrupted' or 'new'."""
+        """'done', 'running', 'changed' (other settings), 'failed', 'interrupted' or 'new'."""
         if self.is_done(run):
             return 'done'
+        if self.is_running(run):
+            return 'running'
         if self.changes(run):
             return 'changed'
         state = self.state(run)
         if 'failed' in state:
             return 'failed'
         return 'interrupted' if state and 'outputs' not in state else 'new'
+
+    def is_running(self, run: Run) -> bool:
+        """Whether a process is at work on it."""
+        if not self[run].is_dir():
+            return False
+        try:
+            os.close(self.lock(run))
+        except SuiteError:
+            return True
+        return False
 
     def changes(self, run: Run) -> list[str]:
         """How the settings differ from those that a finished run's result came from, in words."""
@@ -174,7 +186,11 @@ class Folder:
             for path in self.outputs(run):
                 path.unlink()
         self.write_state(
-            run, key=self.key(run), command=_plain_command(command), settings=self.settings(run)
+            run,
+            key=self.key(run),
+            command=_plain_command(command),
+            settings=self.settings(run),
+            resumed='--resume' in command,
         )
         return command, set(self.outputs(run))
 

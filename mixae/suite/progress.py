@@ -83,7 +83,9 @@ def _is_repeat(folder: Folder, other: Run, run: Run) -> bool:
     def what(r: Run) -> dict:
         return {k: v for k, v in r.options.items() if k != 'randomness.seed'}
 
-    return what(other) == what(run) and 'seconds' in folder.state(other)
+    state = folder.state(other)
+    whole = 'seconds' in state and not state.get('resumed')  # else it is the time of a part
+    return whole and what(other) == what(run)
 
 
 def _steps(folder: Folder, measured: Run, run: Run) -> float | None:

@@ -478,6 +478,8 @@ def test_the_time_is_estimated_from_measured_steps(call):
     folder.write_state(c, outputs=[dict(path='x', sha256='0')], seconds=7.0)
     assert estimate(folder, c).seconds == 7.0
     assert 'other seeds' in estimate(folder, a).basis  # c is a, but for its teacher's
+    folder.write_state(c, outputs=[dict(path='x', sha256='0')], seconds=7.0, resumed=True)
+    assert 'same config' in estimate(folder, a).basis  # 7 s were a part of c
 
 
 def test_durations_are_for_people():
@@ -569,6 +571,10 @@ def test_two_suites_at_work_on_one_run_are_refused(tmp_path, monkeypatch):
     run.mkdir(parents=True)
     other = os.open(run, os.O_RDONLY)
     fcntl.flock(other, fcntl.LOCK_EX)
+    suite = load_suite(ROOT / 'configs/suites/demo.py')
+    folder = Folder(tmp_path, suite)
+    assert folder.status(suite['mae_seed0/pretrain']) == 'running'
+    assert folder.status(suite['mixedae_seed0/pretrain']) == 'new'
     with pytest.raises(SuiteError, match='at work on .*mae_seed0'):
         run_suite(ROOT / 'configs/suites/demo.py', tmp_path)
     os.close(other)
