@@ -8,6 +8,7 @@ import os
 import re
 import runpy
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -162,7 +163,7 @@ def run_small(words: list[str], folder: Path) -> str:
     """Run a command in a folder that looks like the checkout, with small data and one epoch."""
     tool, arguments = without_shell(words)
     if tool.name in ('train.py', 'test.py'):
-        cfg = Config.fromfile(folder / arguments[0])
+        cfg = Config.fromfile(folder / arguments[0], import_custom_modules=False)
         top = {k: v for k, v in SMALL.items() if cfg.get(k.split('.')[0])}
         options = [f'{k}={v}' for k, v in top.items()]
         if '--cfg-options' not in arguments:
@@ -180,19 +181,20 @@ def run_small(words: list[str], folder: Path) -> str:
 
 
 @pytest.fixture
-def checkout(tmp_path):
-    """A folder with the checkout's configs, where outputs do not matter."""
-    import shutil
-
+def checkout(tmp_path, image_folder):
+    """A folder with the checkout's configs and small data, where outputs do not matter."""
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     (tmp_path / 'docs').symlink_to(ROOT / 'docs')
+    (tmp_path / 'data').mkdir()
+    for name in ('cifar10', 'flowers'):
+        (tmp_path / 'data' / name).symlink_to(image_folder)
     return tmp_path
 
 
 def last_epoch_is_first(folder: Path) -> None:
     """Checkpoints of a run made small, under the name that the full run's would have."""
     for path in folder.glob('work_dirs/*/epoch_1.pth'):
-        for epochs in (6, 12):
+        for epochs in (6, 12, 2000):
             target = path.with_name(f'epoch_{epochs}.pth')
             if not target.exists():
                 target.symlink_to(path.name)
@@ -209,6 +211,30 @@ def test_getting_started_can_be_followed(checkout):
             assert 'MixedAE' in out
     assert (checkout / 'mixedae.png').stat().st_size > 10_000
     assert (checkout / 'topk.png').stat().st_size > 5_000
+
+
+@pytest.mark.slow
+def test_the_transfer_commands_of_the_readme_run(checkout):
+    ran = []
+    for words in commands(ROOT / 'README.md'):
+        if words[0] in ('tools/train.py', 'tools/test.py'):
+            run_small(words, checkout)
+            last_epoch_is_first(checkout)
+            ran.append(words[0])
+    assert len(ran) == 6
+    out = run_small(['tools/leaderboard.py', 'work_dirs', '--format', 'md'], checkout)
+    assert 'MixedAE' in out and 'random encoder' in out
+
+
+@pytest.mark.slow
+def test_the_example_of_a_transfer_task_runs(checkout):
+    page = ROOT / 'docs' / 'adding_a_transfer_task.md'
+    (checkout / 'configs' / 'flowers_linear.py').write_text(blocks(page, 'python')[0])
+    run_small(['tools/train.py', 'configs/mixedae/vitt_cifar10_2000e.py'], checkout)
+    last_epoch_is_first(checkout)
+    for words in commands(page):
+        out = run_small(words, checkout)
+    assert 'flowers' in out and 'linear-flowers' in out
 
 
 @pytest.mark.slow
