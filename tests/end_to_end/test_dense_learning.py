@@ -49,6 +49,12 @@ def on_training_images(cfg, **dataset):
 
 def detector(data_root, work_dir, ann_file):
     cfg = small('coco/maskrcnn_vitb_1x.py', data_root, work_dir)
+    # FPN and heads have no norms; at a rate that learns in minutes they diverge without.
+    cfg.base_lr, cfg.warmup_iters = 1.2e-3, 50
+    cfg.model.neck[1].norm_cfg = cfg.model.roi_head.mask_head.norm_cfg = dict(
+        type='GN', num_groups=16
+    )
+    cfg.optim_wrapper.clip_grad = dict(max_norm=5.0)
     cfg.train_dataloader.dataset.ann_file = ann_file
     on_training_images(cfg)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
@@ -71,7 +77,7 @@ def detector(data_root, work_dir, ann_file):
     heads.bbox_head.update(in_channels=64, fc_out_channels=256)
     heads.mask_head.update(num_convs=1, in_channels=64, conv_out_channels=64)
     cfg.model.train_cfg.rpn_proposal.update(nms_pre=200, max_per_img=100)
-    cfg.model.train_cfg.rcnn.sampler.num = 64
+    cfg.model.train_cfg.rcnn.sampler.num = 32
     cfg.model.test_cfg.rpn.update(nms_pre=200, max_per_img=100)
     cfg.train_cfg.max_epochs = 200
     cfg.default_hooks.checkpoint.interval = 200
@@ -79,7 +85,7 @@ def detector(data_root, work_dir, ann_file):
 
 
 def test_mask_rcnn_learns_16_images(real_data, tmp_path):
-    """Measured: see docs/dense_transfer.md; four minutes on one core."""
+    """Four minutes on one core."""
     root = real_data / 'mini-coco'
     content = json.loads((root / 'annotations/instances_train2017.json').read_text())
     used = {a['image_id'] for a in content['annotations'] if not a['iscrowd']}
@@ -100,7 +106,7 @@ def test_mask_rcnn_learns_16_images(real_data, tmp_path):
     control = launch.test(moved, str(tmp_path / 'epoch_200.pth'))
     control = [control[f'coco/{kind}_mAP_50'] for kind in ('bbox', 'segm')]
     print(f'AP50 of boxes and masks {learnt}, with the truth of another image {control}')
-    assert learnt[0] > 0.4 and learnt[1] > 0.3
+    assert learnt[0] > 0.6 and learnt[1] > 0.25
     assert max(control) < 0.1
 
 
@@ -126,7 +132,7 @@ def segmentor(data_root, work_dir, masks=None):
 
 
 def test_upernet_learns_16_images(real_data, tmp_path):
-    """Measured: see docs/dense_transfer.md; four minutes on one core."""
+    """Six minutes on one core."""
     root = real_data / 'mini-ade/ADEChallengeData2016'
     masks = sorted((root / 'annotations/training').glob('*.png'))[:IMAGES]
     moved = tmp_path / 'masks'
@@ -143,5 +149,5 @@ def test_upernet_learns_16_images(real_data, tmp_path):
         segmentor(root, tmp_path / 'moved', moved), str(tmp_path / 'iter_500.pth')
     )['mIoU']
     print(f'mIoU {learnt}, with the truth of another image {control}')
-    assert learnt > 40
-    assert control < 15
+    assert learnt > 35
+    assert control < 10
