@@ -151,11 +151,11 @@ def test_a_wrong_command_would_be_noticed(command, error, monkeypatch, capsys):
 
 SMALL = {
     'train_cfg.max_epochs': 1,
-    'train_dataloader.dataset.subset': 64,
-    'train_dataloader.batch_size': 32,
-    'val_dataloader.dataset.subset': 32,
-    'train_features.dataset.subset': 64,
-    'test_dataloader.dataset.subset': 32,
+    'train_dataloader.dataset.subset': 48,
+    'train_dataloader.batch_size': 16,
+    'val_dataloader.dataset.subset': 24,
+    'train_features.dataset.subset': 48,
+    'test_dataloader.dataset.subset': 24,
 }
 
 
