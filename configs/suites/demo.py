@@ -2,7 +2,7 @@
 title = 'Digit scenes: the demo'
 seeds = [0]
 on_change = 'redo'  # a run takes minutes
-prepare = ['classification', 'detection', 'segmentation']
+prepare = ['classification', 'scenes']
 
 # `seconds` weighs the progress bar: what one core of a server's CPU took.
 pretrain = dict(
@@ -85,8 +85,8 @@ columns = [
     'finetune',
     'linear',
     'knn',
-    'detection:coco/bbox_mAP_50',
-    'detection:coco/segm_mAP_50',
+    'box_ap50',
+    'mask_ap50',
     'miou',
     'time',
     'images_seen',

@@ -7,6 +7,12 @@ _small = {
     'train_dataloader.dataset.subset': 200,
     'val_dataloader.dataset.subset': 100,
 }
+_scenes = {
+    'train_cfg.max_epochs': 1,
+    'train_dataloader.dataset.indices': 64,
+    'val_dataloader.dataset.indices': 32,
+    'warmup_iters': 2,
+}
 _features = {'train_features.dataset.subset': 400, 'test_dataloader.dataset.subset': 200}
 pretrain = dict(
     mae=None,
@@ -25,8 +31,8 @@ evaluate = dict(
     finetune=dict(options=_small, seconds=15),
     linear=dict(options=_features, seconds=12),
     knn=dict(options=_features, seconds=12),
-    detection=dict(options=_small, seconds=40),
-    segmentation=dict(options=_small, seconds=20),
+    detection=dict(options=_scenes, seconds=40),
+    segmentation=dict(options=_scenes, seconds=20),
 )
 pictures = dict(mae_reconstructions=None, imae_reconstructions=None)
 checks = ['topk_isolates']

@@ -4,6 +4,7 @@ from mixae.suite.folder import Folder
 from mixae.suite.plan import SCRATCH
 from mixae.visualization.curves import curve_rows, final_accuracy
 
+ISOLATES = 0.6  # TopK sampling accuracy below which homologous attention is not isolating images
 MARGIN = 5.0  # points of linear probe over a random encoder from which pre-training pays
 
 
@@ -37,7 +38,11 @@ def pretraining_pays(folder: Folder, margin: float = MARGIN) -> list[str]:
 
 
 def topk_isolates(folder: Folder) -> list[str]:
-    """Is MixedAE's TopK sampling accuracy above chance at the end of pre-training?"""
+    """How far is MixedAE's TopK sampling accuracy from chance at the end of pre-training?
+
+    The paper's picture shows 70 to 80 % across layers; :data:`ISOLATES` and half of the way to it
+    from chance are our marks.
+    """
     lines = []
     for run in folder.suite.plan:
         if not run.is_pretraining or not folder.is_done(run):
@@ -49,7 +54,12 @@ def topk_isolates(folder: Folder) -> list[str]:
             continue
         accuracy = final_accuracy(rows)
         mean, chance = sum(accuracy.values()) / len(accuracy), rows[-1]['chance']
-        verdict = 'isolates' if mean > chance else 'does NOT isolate'
+        if mean >= ISOLATES:
+            verdict = 'isolates'
+        elif mean >= (chance + ISOLATES) / 2:
+            verdict = 'begins to isolate'
+        else:
+            verdict = 'does NOT isolate'
         lines.append(
             f'Homologous attention {verdict} the images of a mixture ({run.name}): TopK sampling '
             f'accuracy {100 * mean:.1f} % (layers {100 * min(accuracy.values()):.1f} to '

@@ -194,7 +194,11 @@ def main(args) -> int:
         int: 0; 1 where a run failed or the suite cannot be run; 130 where it was interrupted.
     """
 
+    own = os.getpid()
+
     def end(number, frame):
+        if os.getpid() != own:  # a worker that a library has forked
+            os._exit(128 + number)
         raise KeyboardInterrupt
 
     for number in (signal.SIGTERM, signal.SIGHUP):

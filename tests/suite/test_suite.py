@@ -13,6 +13,7 @@ import pytest
 from mmengine.config import Config
 from rich.console import Console
 
+from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.engine.resolve import resolve
 from mixae.leaderboard.record import metric, new_record, write_record
 from mixae.suite import execute
@@ -241,6 +242,7 @@ def test_the_suites_that_ship_are_sound(path):
     for i, run in enumerate(suite.plan):
         assert set(run.needs) <= set(names[:i])
     assert set(suite.checks) <= set(CHECKS)
+    assert set(suite.prepare) <= set(DEFAULTS)
     assert suite.evaluations
 
 
@@ -266,8 +268,11 @@ def test_every_override_of_a_suite_names_a_setting_that_is_there():
             for name in run.options:
                 node = cfg
                 for part in name.split('.'):
-                    # `subset` and a seed are there once the config is resolved.
-                    assert part in node or part in ('subset', 'seed', 'num_workers'), (path, name)
+                    # What every data set and sampler takes.
+                    assert part in node or part in ('subset', 'seed', 'num_workers', 'indices'), (
+                        path,
+                        name,
+                    )
                     node = node.get(part, {})
 
 
@@ -547,9 +552,9 @@ def test_the_verdict_on_homologous_attention_follows_its_curve(call, monkeypatch
     call(Suite('s', 'S', (Run('m', 'P', 'train', config),), ('linear',)))
     rows = [dict(iter=1, chance=0.25, layers={'1': 0.2, '2': 0.26})]
     monkeypatch.setattr('mixae.suite.checks.curve_rows', lambda folder: rows)
-    assert 'does NOT isolate' in topk_isolates(call.folder)[0]
-    rows[0]['layers']['1'] = 0.4
-    assert 'attention isolates' in topk_isolates(call.folder)[0]
+    for accuracy, words in ((0.3, 'does NOT isolate'), (0.7, 'begins to'), (0.96, 'n isolates')):
+        rows[0]['layers']['1'] = accuracy
+        assert words in topk_isolates(call.folder)[0]
 
 
 def test_the_table_of_what_is_done_is_shown_while_some_is_missing(call):
