@@ -802,7 +802,8 @@ def to_text(table: Table, width: int | None = None) -> str:
     """
     out = io.StringIO()
     console = Console(file=out, width=width or Console().width, color_system=None)
-    labels, shared = _text_labels(table)
+    # A long variant must leave room for numbers beside it.
+    labels, shared = _text_labels(table, room=max(30, console.width // 3))
     for text in shared:
         console.print(_terminal(text))
     columns = [_text_column(column, table.rows) for column in table.columns]
@@ -824,7 +825,7 @@ def to_text(table: Table, width: int | None = None) -> str:
     return out.getvalue()
 
 
-def _text_labels(table: Table) -> tuple[list[Text], list[str]]:
+def _text_labels(table: Table, room: int) -> tuple[list[Text], list[str]]:
     """Header and row labels for the terminal, and lines for what all rows have in common."""
     labels = [_terminal('Method')]
     shared = []
@@ -836,7 +837,12 @@ def _text_labels(table: Table) -> tuple[list[Text], list[str]]:
             for line in lines:
                 line[index] = ''
     for line in lines:
-        parts = (_terminal(part) for part in line if part and part not in ('none', 'measured'))
+        told = [part for part in line if part and part not in ('none', 'measured')]
+        parts = (
+            _terminal(piece)
+            for part in told
+            for piece in (textwrap.wrap(part, room) if len(part) > room else [part])
+        )
         labels.append(Text('\n').join(parts))
     return labels, [line for line in shared if not line.endswith(': measured')]
 

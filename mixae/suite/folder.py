@@ -89,12 +89,12 @@ class Folder:
         return self._sha256[seen]
 
     def outputs(self, run: Run) -> list[Path]:
-        """What a run leaves: its last checkpoint, its newest record, or its picture."""
+        """What a run has left: its last checkpoint, all its records, or its picture."""
         if run.tool == 'picture':
             return [path for path in [self.path / f'{run.name}.png'] if path.exists()]
         if run.is_pretraining:
             return checkpoints(self[run])[-1:]
-        return sorted((self[run] / 'records').glob(f'*{SUFFIX}'))[-1:]
+        return sorted((self[run] / 'records').glob(f'*{SUFFIX}'))
 
     def output(self, run: Run) -> Path:
         """The checkpoint, record or picture of a finished run."""
@@ -209,7 +209,8 @@ class Folder:
         if not found:
             raise SuiteError(f'{run.title} left no result; its output is in {self.log(run)}.')
         outputs = [
-            dict(path=os.path.relpath(path, self[run]), sha256=self.sha256(path)) for path in found
+            dict(path=os.path.relpath(path, self[run]), sha256=self.sha256(path))
+            for path in found[-1:]
         ]
         self.write_state(run, **self.state(run), outputs=outputs, seconds=round(seconds, 1))
 
