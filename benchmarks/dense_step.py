@@ -6,8 +6,9 @@
 in every layer, forward and backward at 1024 pixels. ``upernet``: a training step of UperNet with
 our backbone against mmseg's own MAE backbone at 512. Everything timed lives in one process and
 takes turns in random order, round after round, so that a busy machine slows all alike; ratios are
-taken within a round. Peak memory is that of a process of its own that takes one step, less what it
-held before the step (GPU: torch's peak of allocated memory).
+taken within a round, by the clock and by the time on processors (which does not count waiting for
+a core; without meaning on a GPU). Peak memory is that of a process of its own that takes one step,
+less what it held before the step (GPU: torch's peak of allocated memory).
 """
 
 import argparse
@@ -198,13 +199,15 @@ def measure(compare: str, args: argparse.Namespace) -> dict:
     for step in steps.values():
         step()
     seconds = {variant: [] for variant in steps}
+    cpu_seconds = {variant: [] for variant in steps}
     order = list(steps)
     for _ in range(args.rounds):
         random.shuffle(order)
         for variant in order:
-            start = time.perf_counter()
+            start, start_cpu = time.perf_counter(), time.process_time()
             steps[variant]()
             seconds[variant].append(time.perf_counter() - start)
+            cpu_seconds[variant].append(time.process_time() - start_cpu)
     steps.clear()
     baseline = VARIANTS[compare][0]
     return dict(
@@ -215,15 +218,19 @@ def measure(compare: str, args: argparse.Namespace) -> dict:
         rounds=args.rounds,
         variants={
             variant: dict(
-                seconds=times,
-                ratio=statistics.median(
-                    mine / theirs for mine, theirs in zip(times, seconds[baseline], strict=True)
-                ),
+                seconds=seconds[variant],
+                cpu_seconds=cpu_seconds[variant],
+                ratio=_ratio(seconds[variant], seconds[baseline]),
+                cpu_ratio=_ratio(cpu_seconds[variant], cpu_seconds[baseline]),
                 peak_memory_bytes=peak_memory(compare, variant, args),
             )
-            for variant, times in seconds.items()
+            for variant in seconds
         },
     )
+
+
+def _ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def main() -> None:
@@ -245,13 +252,14 @@ def main() -> None:
         print(measure_memory(*args.measure_memory, args))
         return
     results = [measure(compare, args) for compare in args.compare]
-    print('| comparison | variant | s a step (median) | to the first | peak memory, GB |')
-    print('|---|---|---|---|---|')
+    print('| comparison | variant | s a step | to the first | CPU s | to the first | peak, GB |')
+    print('|---|---|---|---|---|---|---|')
     for result in results:
         for variant, found in result['variants'].items():
             print(
                 f'| {result["compare"]}, ViT-{result["arch"]}, {result["size"]} px | {variant} '
                 f'| {statistics.median(found["seconds"]):.3g} | {found["ratio"]:.2f} '
+                f'| {statistics.median(found["cpu_seconds"]):.3g} | {found["cpu_ratio"]:.2f} '
                 f'| {found["peak_memory_bytes"] / 1e9:.2f} |'
             )
     if args.json:
