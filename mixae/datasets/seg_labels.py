@@ -3,6 +3,7 @@
 import numpy as np
 from mmcv.transforms import BaseTransform
 
+from mixae.datasets.seeded import DataError
 from mixae.registry import TRANSFORMS
 
 
@@ -20,7 +21,7 @@ class CheckSegLabels(BaseTransform):
         ignore_index (int): The label that is none. Defaults to 255.
 
     Raises:
-        ValueError: From a mask with another label.
+        DataError: From a mask with another label.
     """
 
     def __init__(self, num_classes: int, ignore_index: int = 255) -> None:
@@ -34,7 +35,7 @@ class CheckSegLabels(BaseTransform):
             found = np.unique(labels)
             wrong = found[(found >= self.num_classes) & (found != self.ignore_index)].tolist()
             if wrong:
-                raise ValueError(
+                raise DataError(
                     f'{results.get("seg_map_path")} holds the labels {wrong[:8]}; there are '
                     f'{self.num_classes} classes, 0..{self.num_classes - 1}, and '
                     f'{self.ignore_index} for none. Correct the mask, num_classes or '

@@ -10,7 +10,7 @@ default_scope = 'mmdet'
 pretrained = None
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
-    # ViT-mini of ../../mae/vitmini_digits_16e.py; at 128 pixels it sees four times the patches.
+    # ViT-Mini of ../../mae/vitmini_digits_12e.py; at 128 pixels it sees four times the patches.
     backbone=dict(
         _delete_=True,
         type='mixae.MaskedViT',
@@ -36,7 +36,8 @@ model = dict(
         anchor_generator=dict(scales=[4], strides=[4, 8, 16]),
     ),
     roi_head=dict(
-        # One sample a bin: digits are small, and adaptive sampling takes a third of the heads' time.
+        # One sample a bin: digits are small, and adaptive sampling takes a third of the heads'
+        # time.
         bbox_roi_extractor=dict(
             roi_layer=dict(sampling_ratio=1),
             out_channels=64,

@@ -18,7 +18,7 @@ model = dict(
         seg_pad_val=255,
         size=(128, 128),
     ),
-    # ViT-mini of ../../mae/vitmini_digits_16e.py; at 128 pixels it sees four times the patches.
+    # ViT-Mini of ../../mae/vitmini_digits_12e.py; at 128 pixels it sees four times the patches.
     backbone=dict(
         type='mixae.MaskedViT',
         arch='mini',
