@@ -807,9 +807,9 @@ def to_text(table: Table, width: int | None = None) -> str:
     for text in shared:
         console.print(_terminal(text))
     columns = [_text_column(column, table.rows) for column in table.columns]
-    room = console.width - _wide(labels) - 6
+    room = console.width - _wide(labels) - 4  # padding and the table's edges
     while columns:
-        used = max(1, sum(total <= room for total in accumulate(_wide(c) + 2 for c in columns)))
+        used = max(1, sum(total <= room for total in accumulate(_wide(c) + 3 for c in columns)))
         drawn = RichTable(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), collapse_padding=True)
         drawn.add_column(labels[0], overflow='fold')
         for column in columns[:used]:

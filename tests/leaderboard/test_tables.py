@@ -462,6 +462,15 @@ def test_names_survive_the_terminal(make_record, name):
         assert shown in text
 
 
+@pytest.mark.parametrize('width', range(60, 121, 5))
+def test_a_name_stays_whole_beside_many_columns(make_record, width):
+    record = make_record(method='noisy_mae', variant=dict(noise=0.5))
+    columns = ['linear', 'time', 'device_hours', 'images_seen', 'flops']
+    text = to_text(build_table([record], columns=columns), width=width)
+    assert 'noisy_mae' in text and 'noise=0.5' in text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
 @pytest.mark.parametrize('width', [60, 100, 200])
 def test_a_terminal_shows_every_number_at_any_width(demo_folder, width):
     table = build_table(read_records(demo_folder))
