@@ -46,6 +46,7 @@ class RunRecordHook(Hook):
 
     @master_only
     def _write(self, runner: Runner, metrics: dict | None) -> None:
+        metrics = metrics or _metrics_of_nothing_found(runner)
         if not metrics or 'task' not in runner.cfg:
             return
         about = runner.cfg.data_about
@@ -93,6 +94,22 @@ class RunRecordHook(Hook):
         )
         path = write_record(record, Path(runner.work_dir) / self.folder)
         runner.logger.info(f'Run record: {path}')
+
+
+def _metrics_of_nothing_found(runner: Runner) -> dict:
+    """Average precision of a detector that found nothing: 0, where mmdet returns no metrics."""
+    evaluators = (
+        getattr(loop, 'evaluator', None) for loop in (runner._val_loop, runner._test_loop)
+    )
+    return {
+        f'{one.prefix}/{kind}_{name}': 0.0
+        for evaluator in evaluators
+        for one in getattr(evaluator, 'metrics', ())
+        if type(one).__name__ == 'CocoMetric'
+        for kind in one.metrics
+        if kind in ('bbox', 'segm')
+        for name in ('mAP', 'mAP_50', 'mAP_75')
+    }
 
 
 def _is_number(value) -> bool:
