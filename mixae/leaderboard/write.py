@@ -6,8 +6,8 @@ from pathlib import Path
 
 from mixae.leaderboard.metafile import to_metafile
 from mixae.leaderboard.page import load_images, to_html
-from mixae.leaderboard.published import load_published
-from mixae.leaderboard.record import read_records
+from mixae.leaderboard.published import PublishedResult, load_published
+from mixae.leaderboard.record import RunRecord, read_records
 from mixae.leaderboard.tables import (
     DEFAULT_COLUMNS,
     build_table,
@@ -61,10 +61,7 @@ def write_leaderboard(
     if (format == 'metafile') != (method is not None):
         raise ValueError("a method is named for format='metafile', and for no other.")
     records = read_records(sources) if sources else []
-    papers = [] if published == 'none' else load_published()
-    if published == 'matching':
-        papers = select_published(papers, records)
-    table = build_table(records, papers, columns)
+    table = build_table(records, published_beside(records, published), columns)
     if format == 'metafile':
         text = to_metafile(records, method)
     elif format == 'text':
@@ -78,13 +75,24 @@ def write_leaderboard(
     else:
         text = to_html(table, records, images=load_images(images), title=title)
     if out is not None:
-        out = Path(out)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        draft = out.with_name(f'.{out.name}.{os.getpid()}.tmp')
-        try:
-            with open(draft, 'w', encoding='utf-8', newline='') as file:
-                file.write(text)
-            os.replace(draft, out)
-        finally:
-            draft.unlink(missing_ok=True)
+        write_whole(out, text)
     return text
+
+
+def published_beside(records: Sequence[RunRecord], choice: str) -> list[PublishedResult]:
+    """The published numbers to show beside `records`: `choice` is one of `PUBLISHED`."""
+    papers = [] if choice == 'none' else load_published()
+    return select_published(papers, records) if choice == 'matching' else papers
+
+
+def write_whole(path: str | os.PathLike, text: str) -> None:
+    """Replace a file: it appears whole or not at all. Its folder is made if missing."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with open(draft, 'w', encoding='utf-8', newline='') as file:
+            file.write(text)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from mixae.engine.runner import checkpoints
 from mixae.leaderboard.record import SUFFIX, RunRecord, config_sha256, file_sha256, read_record
+from mixae.leaderboard.write import write_whole
 from mixae.suite.plan import ROOT, SCRATCH, Run, Suite, SuiteError
 
 LAUNCHERS = ('local', 'slurm')
@@ -48,10 +49,7 @@ class Folder:
 
     def write_state(self, run: Run, **state) -> None:
         """Replace ``run.json`` whole."""
-        self[run].mkdir(parents=True, exist_ok=True)
-        draft = self[run] / '.run.json.partial'
-        draft.write_text(json.dumps(state, indent=2) + '\n')
-        draft.replace(self[run] / 'run.json')
+        write_whole(self[run] / 'run.json', json.dumps(state, indent=2) + '\n')
 
     def settings(self, run: Run) -> dict[str, str]:
         """What decides a run's result, by name: settings of the config or arguments of the tool."""

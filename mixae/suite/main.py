@@ -12,15 +12,9 @@ from rich.console import Console
 
 from mixae.engine.launch import EXPECTED_ERRORS
 from mixae.leaderboard.page import load_images, to_html
-from mixae.leaderboard.published import load_published
 from mixae.leaderboard.record import RecordError, read_records
-from mixae.leaderboard.tables import (
-    TableError,
-    build_table,
-    select_published,
-    to_markdown,
-    to_text,
-)
+from mixae.leaderboard.tables import TableError, build_table, to_markdown, to_text
+from mixae.leaderboard.write import published_beside, write_whole
 from mixae.suite.checks import CHECKS
 from mixae.suite.execute import run_plan, submit, this_machine
 from mixae.suite.folder import Folder
@@ -62,9 +56,8 @@ def run_suite(
     """
     started = time.monotonic()
     console = console or Console(highlight=False)
-    suite = load_suite(path, seeds, gpus)
-    folder = Folder(work_dir or Path('work_dirs') / suite.name, suite)
-    plan = suite.select(only) if only else list(suite.plan)
+    folder, plan = _open(path, work_dir, seeds, gpus, only)
+    suite = folder.suite
     check_changes(folder, plan, on_change or suite.on_change, console)
     done = {run.name for run in plan if folder.is_done(run)}
     failed: dict[str, str] = {}
@@ -86,6 +79,19 @@ def run_suite(
         console.print(f'\n{reason}', soft_wrap=True, markup=False)
     console.print(f'\nDone in {duration(time.monotonic() - started)}.')
     return folder, failed
+
+
+def _open(
+    path: str | Path,
+    work_dir: str | Path | None,
+    seeds: Sequence[int] | None,
+    gpus: int | None,
+    only: Sequence[str],
+) -> tuple[Folder, list[Run]]:
+    """The work directory of a suite, and the runs that are asked for."""
+    suite = load_suite(path, seeds, gpus)
+    folder = Folder(work_dir or Path('work_dirs') / suite.name, suite)
+    return folder, suite.select(only) if only else list(suite.plan)
 
 
 def _prepare(suite: Suite) -> None:
@@ -157,9 +163,7 @@ def summarise(folder: Folder, console: Console) -> None:
         console.print('No evaluation is done yet: no table.')
         return
     records = read_records(files)
-    papers = [] if suite.published == 'none' else load_published()
-    if suite.published == 'matching':
-        papers = select_published(papers, records)
+    papers = published_beside(records, suite.published)
     table = build_table(records, papers, columns=suite.columns)
     pictures = [folder.output(run) for run in done if run.tool == 'picture']
     console.print()
@@ -173,9 +177,7 @@ def summarise(folder: Folder, console: Console) -> None:
         (folder.path / 'table.md', to_markdown(table, base=folder.path)),
         (page, to_html(table, records, images=load_images(pictures), title=suite.title)),
     ):
-        draft = path.with_name(f'.{path.name}.partial')
-        draft.write_text(text, encoding='utf-8')
-        draft.replace(path)
+        write_whole(path, text)
     missing = len(suite.evaluations) - len(files)
     if missing:
         console.print(f'\n{missing} of {len(suite.evaluations)} evaluations are not done.')
@@ -218,9 +220,8 @@ def main(args) -> int:
                 console=console,
             )
             return int(bool(failed))
-        suite = load_suite(args.suite, args.seeds, args.gpus)
-        folder = Folder(args.work_dir or Path('work_dirs') / suite.name, suite)
-        plan = suite.select(args.only) if args.only else list(suite.plan)
+        folder, plan = _open(args.suite, args.work_dir, args.seeds, args.gpus, args.only)
+        suite = folder.suite
         if args.dry_run:
             gpus = max(run.gpus for run in plan)
             dry_run(folder, plan, args.jobs or this_machine(gpus).jobs, console)
