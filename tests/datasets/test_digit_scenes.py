@@ -383,8 +383,9 @@ def test_the_truth_scores_one_in_stock_coco_metrics(root):
     for batch in loader:
         for sample in batch['data_samples']:
             truth = sample.gt_instances
+            truth.bboxes = truth.bboxes.tensor  # as mmdet's data preprocessor
             sample.pred_instances = InstanceData(
-                bboxes=truth.bboxes.tensor,
+                bboxes=truth.bboxes,
                 labels=truth.labels,
                 scores=torch.ones(len(truth)),
                 masks=torch.from_numpy(truth.masks.masks).bool(),

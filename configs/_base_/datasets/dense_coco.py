@@ -68,6 +68,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='CocoMetric', ann_file=None, metric=['bbox', 'segm'])
+# CocoMetric's numbers in a fraction of the time.
+val_evaluator = dict(type='FasterCocoMetric', ann_file=None, metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 data_about = dict(name='coco', description='COCO 2017', split='val')

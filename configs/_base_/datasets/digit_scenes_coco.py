@@ -11,14 +11,7 @@ test_pipeline = [
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
         type='mmdet.PackDetInputs',
-        meta_keys=(
-            'img_id',
-            'img_path',
-            'ori_shape',
-            'img_shape',
-            'scale_factor',
-            'instances',  # the truth, for the evaluator
-        ),
+        meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor'),
     ),
 ]
 train_dataloader = dict(
@@ -39,7 +32,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-# The truth comes from the data set itself, so that a data root needs to be given once only.
-val_evaluator = dict(type='mmdet.CocoMetric', ann_file=None, metric=['bbox', 'segm'])
+# The truth comes with the samples, so that a data root needs to be given once only.
+val_evaluator = dict(type='mmdet.FasterCocoMetric', ann_file=None, metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 data_about = dict(name='digit_scenes', description='digit scenes, up to 5 digits, 128x128')

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from mmdet.evaluation import CocoMetric
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -105,7 +106,7 @@ def _metrics_of_nothing_found(runner: Runner) -> dict:
         f'{one.prefix}/{kind}_{name}': 0.0
         for evaluator in evaluators
         for one in getattr(evaluator, 'metrics', ())
-        if type(one).__name__ == 'CocoMetric'
+        if isinstance(one, CocoMetric)
         for kind in one.metrics
         if kind in ('bbox', 'segm')
         for name in ('mAP', 'mAP_50', 'mAP_75')
