@@ -12,7 +12,7 @@ import copy
 import math
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader
 from mixae.engine.hooks.provenance import (
     describe_backbone,
     peak_memory_bytes,
-    pretraining_block,
+    read_origin,
 )
 from mixae.engine.pretrained import CheckpointError, load_encoder, read_checkpoint
 from mixae.engine.resolve import resolve
@@ -383,7 +383,7 @@ def _subordinate_tokens(model: nn.Module, images: Tensor, ids_visible_BV: Tensor
 
 def table_4(
     config: Config,
-    checkpoint: str,
+    checkpoints: str | Sequence[str],
     teacher: str,
     data: Config,
     protocol: Protocol,
@@ -391,15 +391,16 @@ def table_4(
     without_distillation: str | None = None,
     baseline: str | None = None,
     folder: str | Path | None = None,
+    budget: str | None = None,
     batch_size: int = 256,
     device: str | None = None,
 ) -> dict[str, dict]:
-    """Table 4's rows for an i-MAE, its ablation and the baseline, and a run record of each.
+    """Table 4's rows for i-MAEs, their ablation and the baseline, and a run record of each.
 
     Args:
-        config (Config): The i-MAE's pre-training config; the rows share its architecture.
-        checkpoint (str): The i-MAE.
-        teacher (str): The checkpoint of its teacher, whose features are the targets.
+        config (Config): An i-MAE's pre-training config; the rows share its architecture.
+        checkpoints (str | Sequence[str]): The i-MAE, or several; see :func:`name_rows`.
+        teacher (str): The checkpoint of their teacher, whose features are the targets.
         data (Config): A config of a frozen-feature protocol (configs/transfer, kNN or linear):
             its ``train_features`` and ``test_dataloader`` are the two splits, its model's
             preprocessor normalises them.
@@ -408,6 +409,7 @@ def table_4(
         baseline (str, optional): Checkpoint of a model without the disentanglement module; the
             teacher itself where None.
         folder (str | Path, optional): Where the records go; None writes none.
+        budget (str, optional): What was spent on the rows, in words, for the records.
         batch_size (int): Images a step, 2 a mixture. Defaults to 256.
         device (str, optional): Defaults to the GPU where there is one.
 
@@ -418,6 +420,7 @@ def table_4(
         CheckpointError: A checkpoint that does not fit.
         ValueError: An odd batch size, or a data config without the two splits.
     """
+    checkpoints = [checkpoints] if isinstance(checkpoints, str) else list(checkpoints)
     if batch_size < 2 or batch_size % 2:
         raise ValueError(f'batch_size={batch_size} must be even: 2 images make a mixture.')
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
@@ -433,11 +436,12 @@ def table_4(
     backbone = config.model.backbone
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         models = {BASELINE: load_mae_encoder(backbone, baseline or teacher)}
-        sources = {BASELINE: baseline or teacher, I_MAE: checkpoint}
+        sources = {BASELINE: baseline or teacher}
         if without_distillation is not None:
-            models[WITHOUT_DISTILLATION] = load_imae(config.model, without_distillation)
             sources[WITHOUT_DISTILLATION] = without_distillation
-        models[I_MAE] = load_imae(config.model, checkpoint)
+        sources |= name_rows(checkpoints)
+        for name in list(sources)[1:]:
+            models[name] = load_imae(config.model, sources[name])
         preprocessor = MODELS.build(data.model.data_preprocessor)
         teacher_encoder = load_mae_encoder(backbone, teacher)
         fit_loader, test_loader = (
@@ -456,11 +460,54 @@ def table_4(
     if folder is not None:
         seconds = time.perf_counter() - started
         for name, row in results.items():
-            record = _record(
-                name, row, sources[name], config, data, protocol, fit_loader, test_loader, seconds
+            what = _describe_row(name, sources[name], row, protocol, seconds)
+            record = new_record(
+                **what,
+                task='separability',
+                backbone=describe_backbone(config.model.backbone),
+                dataset=dict(
+                    name=data.data_about.name,
+                    description=data.data_about.get('description'),
+                    split=data.data_about.get('split', 'test'),
+                    n_train=math.ceil(protocol.fit_part * len(fit_loader.dataset)),
+                    n_test=len(test_loader.dataset),
+                ),
+                config=describe_config(config),
+                budget=budget,
             )
             write_record(record, folder)
     return results
+
+
+def name_rows(checkpoints: Sequence[str]) -> dict[str, str]:
+    """A name for each i-MAE of a table: one is 'i-MAE', several say in which settings they differ.
+
+    Args:
+        checkpoints (Sequence[str]): What pre-training saved, with its variant.
+
+    Raises:
+        ValueError: No checkpoint, or two that do not tell themselves apart.
+    """
+    if len(checkpoints) < 2:
+        names = [I_MAE] * len(checkpoints)
+    else:
+        variants = [read_origin(checkpoint)['variant'] for checkpoint in checkpoints]
+        differing = [
+            key
+            for key in dict.fromkeys(key for variant in variants for key in variant)
+            if any(variant.get(key) != variants[0].get(key) for variant in variants)
+        ]
+        names = [
+            ', '.join([I_MAE, *(f'{key}={variant.get(key)}' for key in differing)])
+            for variant in variants
+        ]
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f'The i-MAE checkpoints {list(checkpoints)} are named {names}: give at least one, and '
+            'of several only such as were trained with different settings (seeds are repeats: one '
+            'call each).'
+        )
+    return dict(zip(names, checkpoints, strict=True))
 
 
 def _pair_loader(dataloader: dict, protocol: Protocol, batch_size: int) -> DataLoader:
@@ -473,43 +520,31 @@ def _pair_loader(dataloader: dict, protocol: Protocol, batch_size: int) -> DataL
     return Runner.build_dataloader(dataloader, seed=protocol.seed)
 
 
-def _record(
-    name: str,
-    row: dict,
-    checkpoint: str,
-    config: Config,
-    data: Config,
-    protocol: Protocol,
-    fit_loader: DataLoader,
-    test_loader: DataLoader,
-    seconds: float,
+def _describe_row(
+    name: str, checkpoint: str, row: dict, protocol: Protocol, seconds: float
 ) -> dict:
-    told = read_checkpoint(checkpoint).get('mixae', {})
+    """The fields of a run record that tell the rows of a table apart, and the protocol's."""
+    origin = read_origin(checkpoint)
     defaults = asdict(Protocol())
     changed = {k: v for k, v in asdict(protocol).items() if v != defaults[k]}
     changed.pop('seed', None)
-    version = '; '.join(['1', *(f'{k}={v}' for k, v in changed.items())])
-    return new_record(
-        task='separability',
-        protocol=dict(name='lasso-separability', version=version),
-        method=told.get('method') or ('mae' if name == BASELINE else 'imae'),
-        variant=dict(told.get('variant') or {}, row=name),
-        backbone=describe_backbone(config.model.backbone),
-        dataset=dict(
-            name=data.data_about.name,
-            description=data.data_about.get('description'),
-            split=data.data_about.get('split', 'test'),
-            n_train=math.ceil(protocol.fit_part * len(fit_loader.dataset)),
-            n_test=len(test_loader.dataset),
+    method, variant = origin['method'], origin['variant']
+    if method == 'unknown':  # saved elsewhere: the row's name says what it is
+        method, variant = ('mae', {}) if name == BASELINE else ('imae', dict(row=name))
+    return dict(
+        protocol=dict(
+            name='lasso-separability',
+            version='; '.join(['1', *(f'{k}={v}' for k, v in changed.items())]),
         ),
+        method=method,
+        variant=variant,
         metrics={
             f'{when}/{key}': metric(value, '', key != 'nrmse')
             for when in ('fore', 'aft')
             for key, value in row[when].items()
         },
         seed=protocol.seed,
-        pretraining=pretraining_block(checkpoint, told),
-        config=describe_config(config),
+        pretraining=origin['pretraining'],
         cost=dict(seconds=seconds, peak_memory_bytes=peak_memory_bytes()),
         notes=f'{protocol}. The time is that of all rows together.',
     )

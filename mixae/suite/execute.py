@@ -184,6 +184,8 @@ def headline(folder: Folder, run: Run) -> str:
     """A finished evaluation's first metric, for people; '' for other runs."""
     if not run.is_evaluation:
         return ''
+    if len(folder.results(run)) > 1:
+        return f'{len(folder.results(run))} records'
     name, metric = next(iter(folder.record(run)['metrics'].items()))
     unit = ' %' if metric['unit'] == '%' else ''
     return f'{name} {metric["value"]:.3g}{unit}'

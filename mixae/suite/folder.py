@@ -53,8 +53,10 @@ class Folder:
 
     def settings(self, run: Run) -> dict[str, str]:
         """What decides a run's result, by name: settings of the config or arguments of the tool."""
-        if run.tool == 'picture':
+        if run.is_analysis:
             settings = {'tool': run.target, 'arguments': ' '.join(run.arguments)}
+            for name, config in self.named_configs(run).items():
+                settings |= _flat(config.to_dict(), name)
         else:
             settings = dict(_flat(self.config(run).to_dict()))
         return settings | {'start': SCRATCH if run.start == SCRATCH else 'pretrain'}
@@ -65,13 +67,21 @@ class Folder:
             self._configs[run.name] = run.config()
         return self._configs[run.name]
 
+    def named_configs(self, run: Run) -> dict[str, Config]:
+        """The configs that an analysis names in its arguments, by those; each read once."""
+        for name in run.arguments:
+            if name.startswith('configs/') and name not in self._configs:
+                self._configs[name] = Config.fromfile(ROOT / name)
+        return {name: self._configs[name] for name in run.arguments if name in self._configs}
+
     def key(self, run: Run) -> str:
         """What makes two runs the same: config and overrides, or tool, and what they start from.
 
         The runs that it needs must be done.
         """
-        if run.tool == 'picture':
+        if run.is_analysis:
             content = [run.target, list(run.arguments)]
+            content += [config_sha256(config) for config in self.named_configs(run).values()]
         else:
             content = [config_sha256(self.config(run))]
         content += [run.tool, run.start == SCRATCH]
@@ -94,9 +104,14 @@ class Folder:
             return checkpoints(self[run])[-1:]
         return sorted((self[run] / 'records').glob(f'*{SUFFIX}'))
 
+    def results(self, run: Run) -> list[Path]:
+        """The checkpoint, records or picture of a finished run; several only of an analysis."""
+        outputs = self.state(run)['outputs']
+        return [Path(os.path.normpath(self[run] / output['path'])) for output in outputs]
+
     def output(self, run: Run) -> Path:
-        """The checkpoint, record or picture of a finished run."""
-        return Path(os.path.normpath(self[run] / self.state(run)['outputs'][0]['path']))
+        """The first of its results, for most runs the only one."""
+        return self.results(run)[0]
 
     checkpoint = output
 
@@ -206,9 +221,10 @@ class Folder:
         found = [path for path in self.outputs(run) if run.is_pretraining or path not in before]
         if not found:
             raise SuiteError(f'{run.title} left no result; its output is in {self.log(run)}.')
+        # All records of an analysis; of what leaves one, the newest.
         outputs = [
             dict(path=os.path.relpath(path, self[run]), sha256=self.sha256(path))
-            for path in found[-1:]
+            for path in (found if run.tool == 'analysis' else found[-1:])
         ]
         self.write_state(run, **self.state(run), outputs=outputs, seconds=round(seconds, 1))
 
@@ -228,7 +244,7 @@ class Folder:
             launcher (str): 'local': a process, or ``tools/dist_train.sh`` for several. 'slurm':
                 ``srun`` within an allocation.
         """
-        if run.tool == 'picture':
+        if run.is_analysis:
             return [sys.executable, str(ROOT / run.target), *self._fill(run)]
         positional = [str(ROOT / run.target)]
         start = run.start if run.start in ('', SCRATCH) else self._checkpoint(run.start)
@@ -283,6 +299,8 @@ class Folder:
             '{out}': str(self.path / f'{run.name}.png'),
             '{pretrain}': checkpoint,
             '{folder}': str(self[self.suite[run.start]]),
+            '{records}': str(self[run] / 'records'),
+            **{f'{{{name}}}': self._checkpoint(name) for name in run.uses},
         }
         filled = [names.get(argument, argument) for argument in run.arguments]
         return [str(ROOT / a) if a.startswith('configs/') else a for a in filled]

@@ -158,7 +158,7 @@ def summarise(folder: Folder, console: Console) -> None:
     """Print and write table and page of what is done, and the suite's checks in words."""
     suite = folder.suite
     done = [run for run in suite.plan if folder.is_done(run)]
-    files = [folder.output(run) for run in done if run.is_evaluation]
+    files = [path for run in done if run.is_evaluation for path in folder.results(run)]
     if not files:
         console.print('No evaluation is done yet: no table.')
         return
@@ -178,7 +178,7 @@ def summarise(folder: Folder, console: Console) -> None:
         (page, to_html(table, records, images=load_images(pictures), title=suite.title)),
     ):
         write_whole(path, text)
-    missing = len(suite.evaluations) - len(files)
+    missing = sum(run not in done for run in suite.evaluations)
     if missing:
         console.print(f'\n{missing} of {len(suite.evaluations)} evaluations are not done.')
     console.print('\nThe table, the page and the pictures:')

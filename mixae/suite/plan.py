@@ -8,7 +8,6 @@ from mmengine.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRATCH = 'scratch'
-TOOLS = ('train', 'test', 'picture')
 
 _SUITE_KEYS = {
     'title',
@@ -20,6 +19,7 @@ _SUITE_KEYS = {
     'prepare',
     'pretrain',
     'evaluate',
+    'analyses',
     'pictures',
     'columns',
     'checks',
@@ -37,7 +37,7 @@ _EVALUATE_KEYS = {
     'seconds',
     'gpus',
 }
-_PICTURE_KEYS = {'title', 'tool', 'of', 'arguments', 'seconds'}
+_ANALYSIS_KEYS = {'title', 'tool', 'of', 'arguments', 'seconds'}
 
 
 class SuiteError(ValueError):
@@ -51,14 +51,16 @@ class Run:
     Attributes:
         name (str): Of its folder below the work directory: '<row>_seed<n>/<what>'.
         title (str): For people.
-        tool (str): 'train' and 'test' (tools/train.py, tools/test.py) or 'picture' (a tool below
-            tools/analysis).
-        target (str): The config, or the tool of a picture, from the checkout's root.
+        tool (str): 'train' and 'test' (tools/train.py, tools/test.py), or for a tool below
+            tools/analysis what it leaves: 'analysis' (run records) or 'picture' (a PNG).
+        target (str): The config, or the tool below tools/analysis, from the checkout's root.
         start (str): The run whose checkpoint it starts from, 'scratch', or '' for a pre-training.
         teacher (str): The run whose checkpoint is the teacher, or ''.
+        uses (tuple): Further runs whose checkpoints ``arguments`` name.
         options (dict): Overrides of the config, as ``--cfg-options``.
-        arguments (tuple): Further arguments of a picture's tool; '{pretrain}' stands for the
-            checkpoint that it starts from, '{folder}' for that one's folder, '{out}' for the PNG.
+        arguments (tuple): Of a tool below tools/analysis; '{pretrain}' stands for the checkpoint
+            that it starts from, '{folder}' for that one's folder, '{RUN}' for the checkpoint of a
+            run that it ``uses``, '{out}' for the PNG, '{records}' for the folder of its records.
         gpus (int): Processes of the run, one GPU each.
         budget (str): In words, for the record; '' leaves it out.
         seconds (float, optional): What one core of a CPU needed, where the suite says so.
@@ -70,6 +72,7 @@ class Run:
     target: str
     start: str = ''
     teacher: str = ''
+    uses: tuple[str, ...] = ()
     options: dict = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     gpus: int = 1
@@ -79,7 +82,13 @@ class Run:
     @property
     def needs(self) -> tuple[str, ...]:
         """The runs that must be done before."""
-        return tuple(name for name in (self.start, self.teacher) if name not in ('', SCRATCH))
+        names = (self.start, self.teacher, *self.uses)
+        return tuple(name for name in dict.fromkeys(names) if name not in ('', SCRATCH))
+
+    @property
+    def is_analysis(self) -> bool:
+        """Whether it is a tool below tools/analysis, with arguments in place of a config."""
+        return self.tool in ('analysis', 'picture')
 
     @property
     def is_pretraining(self) -> bool:
@@ -88,7 +97,7 @@ class Run:
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether its outcome is a run record."""
+        """Whether its outcome are run records, one but for an analysis."""
         return bool(self.start) and self.tool != 'picture'
 
     def config(self) -> Config:
@@ -169,19 +178,22 @@ def load_suite(
         raise FileNotFoundError(f'There is no suite {path}.')
     # Names with an underscore are the config's own helpers.
     cfg = {k: v for k, v in Config.fromfile(path).to_dict().items() if not k.startswith('_')}
-    for group in ('pretrain', 'evaluate', 'pictures'):
+    for group in ('pretrain', 'evaluate', 'analyses', 'pictures'):
         # None drops what a base has.
         cfg[group] = {k: v for k, v in cfg.get(group, {}).items() if v is not None}
     _check_keys(f'suite {path.stem}', cfg, _SUITE_KEYS, ('columns',))
-    if not cfg['evaluate']:
+    if not cfg['evaluate'] and not cfg['analyses']:
         raise SuiteError(f'suite {path.stem}: nothing in `evaluate`.')
     seeds = list(cfg.get('seeds', [0]) if seeds is None else seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise SuiteError(f'suite {path.stem}: seeds={seeds} must be different numbers, at least 1.')
     if cfg.get('on_change', 'stop') not in ('stop', 'redo'):
         raise SuiteError(f"on_change={cfg['on_change']!r} is neither 'stop' nor 'redo'.")
-    plan = [run for seed in seeds for run in _runs_of_seed(cfg, seed, gpus)]
-    plan += _pictures(cfg, seeds[0])
+    plan = []
+    for seed in seeds:
+        plan += _runs_of_seed(cfg, seed, gpus)
+        plan += _analyses(cfg, 'analyses', seed)
+    plan += _analyses(cfg, 'pictures', seeds[0])
     for run in plan:
         if not (ROOT / run.target).is_file():
             raise SuiteError(f'{run.name}: there is no {run.target}.')
@@ -251,17 +263,25 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
             )
 
 
-def _pictures(cfg: dict, seed: int) -> Iterator[Run]:
-    for name, entry in cfg.get('pictures', {}).items():
-        _check_keys(f'pictures.{name}', entry, _PICTURE_KEYS, ('tool', 'of', 'arguments'))
-        if entry['of'] not in cfg['pretrain']:
-            raise SuiteError(f'pictures.{name}: of={entry["of"]!r} is no row of pretrain.')
+def _analyses(cfg: dict, group: str, seed: int) -> Iterator[Run]:
+    """The runs of tools below tools/analysis: of 'analyses', or of 'pictures'."""
+    for name, entry in cfg[group].items():
+        _check_keys(f'{group}.{name}', entry, _ANALYSIS_KEYS, ('tool', 'of', 'arguments'))
+        of = entry['of']
+        if of not in cfg['pretrain']:
+            raise SuiteError(f'{group}.{name}: of={of!r} is no row of pretrain.')
+        rows = {f'{{{row}}}': f'{row}_seed{seed}/pretrain' for row in cfg['pretrain']}
+        named = [rows[argument] for argument in entry['arguments'] if argument in rows]
+        given = {key: f'{{{run}}}' for key, run in rows.items()}
+        given |= {'{seed}': str(seed), '{budget}': cfg.get('budget', '')}
+        title = entry.get('title', name)
         yield Run(
-            f'pictures/{name}',
-            entry.get('title', name),
-            'picture',
+            f'pictures/{name}' if group == 'pictures' else f'{of}_seed{seed}/{name}',
+            title if group == 'pictures' else f'{title}, seed {seed}',
+            'picture' if group == 'pictures' else 'analysis',
             entry['tool'],
-            start=f'{entry["of"]}_seed{seed}/pretrain',
-            arguments=tuple(entry['arguments']),
+            start=f'{of}_seed{seed}/pretrain',
+            uses=tuple(named),
+            arguments=tuple(given.get(argument, argument) for argument in entry['arguments']),
             seconds=entry.get('seconds'),
         )

@@ -34,8 +34,9 @@ def fraction_done(log: str, run: Run, max_epochs: int | None) -> float:
         if found := _ITER.findall(log):
             return min(1.0, int(found[-1][0]) / int(found[-1][1]))
         return 0.0
-    if run.tool == 'test':
-        return {0: 0.1, 1: 0.2, 2: 0.8}[('training features' in log) + ('test features' in log)]
+    if run.tool in ('test', 'analysis'):
+        second = 'test features' in log or 'held-out features' in log
+        return {0: 0.1, 1: 0.2, 2: 0.8}[('training features' in log) + second]
     return 0.0
 
 

@@ -26,6 +26,7 @@ from mixae.evaluation.separability import (
     linear_separability,
     load_imae,
     load_mae_encoder,
+    name_rows,
     table_4,
 )
 from mixae.leaderboard.record import read_records
@@ -367,7 +368,7 @@ def test_table_4_from_configs_and_checkpoints_with_records(trained, tmp_path):
     assert results['i-MAE w/o distillation'] == results['i-MAE']
     records = read_records([tmp_path])
     assert len(records) == 3
-    record = next(r for r in records if r['variant']['row'] == 'i-MAE')
+    record = next(r for r in records if r['variant'].get('row') == 'i-MAE')
     assert record['metrics']['aft/r2']['value'] == results['i-MAE']['aft']['r2']
     assert record['metrics']['fore/nrmse']['higher_is_better'] is False
     assert record['protocol']['version'] == '1; mask_ratio=0.5; same_class_ratio=0.5'
@@ -377,6 +378,44 @@ def test_table_4_from_configs_and_checkpoints_with_records(trained, tmp_path):
         table_4(config, imae, mae, data, Protocol(), batch_size=5)
     with pytest.raises(ValueError, match='train_features'):
         table_4(config, imae, mae, config, Protocol())
+
+
+def test_several_imaes_are_named_by_what_tells_them_apart(trained, tmp_path):
+    root, config, data = trained
+    state = torch.load(root / 'imae.pth')['state_dict']
+
+    def saved(name, share, distill=True):
+        told = dict(method='imae', variant=dict(same_class_ratio=share, distill=distill, mix='x'))
+        torch.save(dict(state_dict=state, mixae=told), tmp_path / name)
+        return str(tmp_path / name)
+
+    half, whole = saved('half.pth', 0.5), saved('whole.pth', 1.0)
+    assert name_rows([half]) == {'i-MAE': half}
+    assert list(name_rows([half, whole])) == [
+        'i-MAE, same_class_ratio=0.5',
+        'i-MAE, same_class_ratio=1.0',
+    ]
+    plain = saved('plain.pth', 0.5, distill=False)
+    assert 'i-MAE, same_class_ratio=0.5, distill=False' in name_rows([half, whole, plain])
+    with pytest.raises(ValueError, match='different settings'):
+        name_rows([half, half])
+    with pytest.raises(ValueError, match='at least one'):
+        name_rows([])
+    results = table_4(
+        config,
+        [half, whole],
+        str(root / 'mae.pth'),
+        data,
+        Protocol(),
+        folder=tmp_path / 'records',
+        budget='a minute',
+        batch_size=6,
+        device='cpu',
+    )
+    assert list(results)[1:] == list(name_rows([half, whole]))
+    records = read_records([tmp_path / 'records'])
+    shares = {r['variant'].get('same_class_ratio') for r in records if r['method'] == 'imae'}
+    assert shares == {0.5, 1.0} and {r['budget'] for r in records} == {'a minute'}
 
 
 def test_pseudo_labels_from_a_checkpoint(trained, tmp_path):

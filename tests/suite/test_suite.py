@@ -15,10 +15,10 @@ from rich.console import Console
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.engine.resolve import resolve
-from mixae.leaderboard.record import metric, new_record, write_record
+from mixae.leaderboard.record import metric, new_record, read_record, write_record
 from mixae.suite import execute
 from mixae.suite.checks import CHECKS, pretraining_pays, topk_isolates
-from mixae.suite.execute import Machine, Process, run_plan, submit, this_machine
+from mixae.suite.execute import Machine, Process, headline, run_plan, submit, this_machine
 from mixae.suite.folder import Folder
 from mixae.suite.main import check_changes, dry_run, run_suite, summarise
 from mixae.suite.plan import ROOT, Run, Suite, SuiteError, load_suite
@@ -27,6 +27,7 @@ from mixae.suite.progress import Display, duration, estimate, fraction_done
 MAE_CONFIG = 'configs/mae/vitmini_digits_12e.py'
 LINEAR_CONFIG = 'configs/transfer/digit_scenes/vitmini_linear.py'
 TUNE_CONFIG = 'configs/transfer/digit_scenes/vitmini_finetune.py'
+TABLE_4 = (MAE_CONFIG, '{pretrain}', '--other', '{c}', '--records', '{records}')
 SUITES = sorted(p for p in (ROOT / 'configs' / 'suites').rglob('*.py') if p.parent.name != '_base_')
 
 
@@ -42,6 +43,7 @@ def small_suite(seed=0, **changed):
         Run('probe_b', 'PB', 'test', LINEAR_CONFIG, 'b'),
         Run('probe_random', 'PR', 'test', LINEAR_CONFIG, 'scratch', options=options),
         Run('p/icture', 'P', 'picture', 'tools/x.py', 'b', arguments=('{pretrain}', '{out}')),
+        Run('table_4', 'T4', 'analysis', 'tools/y.py', 'a', uses=('c',), arguments=TABLE_4),
     )
     return Suite('small', 'Small', plan, columns=('linear', 'finetune'))
 
@@ -87,6 +89,9 @@ class FakeRuns:
             (folder[run] / 'epoch_8.pth').write_bytes(os.urandom(8))
         elif run.tool == 'picture':
             (folder.path / f'{run.name}.png').write_text('picture')
+        elif run.tool == 'analysis':
+            for row in ('one', 'two'):
+                write_record(a_record('separability', row), folder[run] / 'records')
         else:
             task = 'finetune' if run.tool == 'train' else 'linear'
             write_record(a_record(task, run.name), folder[run] / 'records')
@@ -100,7 +105,10 @@ def a_record(task, dataset):
         method='mae',
         backbone=dict(arch='x', patch_size=8, img_size=64),
         dataset=dict(name=dataset, description=None, split='test', n_train=1, n_test=1),
-        metrics={'accuracy/top1': metric(50.0)},
+        metrics={
+            'accuracy/top1': metric(50.0),
+            'fore/nrmse': metric(0.5, '', higher_is_better=False),
+        },
         config=dict(path='c.py', sha256='0' * 64),
         versions={'python': '3'},
         device=dict(name='x', count=1, cpu_threads=1),
@@ -150,6 +158,9 @@ def test_runs_start_from_what_they_need(call):
     assert commands['probe_a'][3] == a and commands['probe_random'][3] == 'scratch'
     assert f'model.teacher.checkpoint={a}' in commands['c']
     assert commands['p/icture'][2:] == [b, str(call.path / 'p/icture.png')]
+    c, records = call.path / 'c' / 'epoch_8.pth', call.path / 'table_4' / 'records'
+    given = [str(ROOT / MAE_CONFIG), a, '--other', str(c), '--records', str(records)]
+    assert commands['table_4'][2:] == given
     assert not {'--resume', '--overwrite'} & {word for c in commands.values() for word in c}
 
 
@@ -201,7 +212,7 @@ def test_where_and_on_what_a_run_stands_does_not_change_it(call):
 def test_what_came_from_a_lost_or_damaged_checkpoint_is_run_again(call):
     call(small_suite())
     (call.path / 'a' / 'epoch_8.pth').unlink()
-    assert sorted(call(small_suite())) == ['a', 'c', 'probe_a', 'tune_a']
+    assert sorted(call(small_suite())) == ['a', 'c', 'probe_a', 'table_4', 'tune_a']
     (call.path / 'b' / 'epoch_8.pth').write_text('damaged')
     assert sorted(call(small_suite())) == ['b', 'p/icture', 'probe_b']
 
@@ -212,6 +223,24 @@ def test_a_damaged_record_or_picture_is_made_again(call):
     (call.path / 'p/icture.png').unlink()
     assert sorted(call(small_suite())) == ['p/icture', 'probe_random']
     assert call(small_suite()) == {}
+
+
+def test_all_records_of_an_analysis_are_its_result(call, monkeypatch):
+    call(small_suite())
+    folder, run = call.folder, small_suite()['table_4']
+    assert {r['dataset']['name'] for r in map(read_record, folder.results(run))} == {'one', 'two'}
+    assert headline(folder, run) == '2 records' and folder.settings(run)['tool'] == 'tools/y.py'
+    # One is lost: both are made anew, and what is left of the first call does not count.
+    left, lost = folder.results(run)
+    lost.unlink()
+    assert list(call(small_suite())) == ['table_4']
+    assert len(folder.results(run)) == 2 and left not in folder.results(run)
+    summarise(folder, Console(file=io.StringIO(), width=200))
+    # A config that it names is one of its settings.
+    changed = Folder(call.path, small_suite())
+    changed.named_configs(run)[MAE_CONFIG].train_cfg.max_epochs = 5
+    assert changed.changes(run) == [f'{MAE_CONFIG}.train_cfg.max_epochs: 12 -> 5']
+    assert not changed.is_done(run)
 
 
 def test_a_run_that_fails_is_reported_and_only_what_needs_it_left_out(call):
@@ -262,7 +291,7 @@ def test_every_override_of_a_suite_names_a_setting_that_is_there():
     """A misspelt override would silently run something else."""
     for path in SUITES:
         for run in load_suite(path, seeds=[0]).plan:
-            if run.tool == 'picture':
+            if run.is_analysis:
                 continue
             cfg = Config.fromfile(ROOT / run.target)
             for name in run.options:
@@ -311,6 +340,24 @@ def test_mae_mixedae_and_imae_of_the_demo_see_as_many_images():
     assert len(batches) == 1
 
 
+def test_an_analysis_names_the_checkpoints_of_its_seed(tmp_path):
+    (tmp_path / 'suite.py').write_text(
+        SUITE
+        + "budget, seeds = 'an hour', [0, 7]\npretrain['n'] = pretrain['m']\n"
+        + "_all = dict(tool='tools/analysis/separability.py', of='m')\n"
+        + "_all['arguments'] = ['{pretrain}', '{n}', '{seed}', '{budget}', '{records}']\n"
+        + 'analyses, pictures = dict(t=_all), dict(p=_all)\n'
+    )
+    suite = load_suite(tmp_path / 'suite.py')
+    for seed in (0, 7):
+        run = suite[f'm_seed{seed}/t']
+        assert run.needs == (f'm_seed{seed}/pretrain', f'n_seed{seed}/pretrain')
+        other = f'{{n_seed{seed}/pretrain}}'
+        assert run.arguments == ('{pretrain}', other, str(seed), 'an hour', '{records}')
+    assert suite['pictures/p'].tool == 'picture' and len(suite['pictures/p'].needs) == 2
+    assert suite['m_seed7/t'].tool == 'analysis' and suite['m_seed7/t'] in suite.evaluations
+
+
 SUITE = """
 pretrain = dict(m=dict(config='configs/mae/vitmini_digits_12e.py'))
 evaluate = dict(l=dict(tool='test', config='configs/transfer/digit_scenes/vitmini_linear.py'))
@@ -332,6 +379,8 @@ columns = ['linear']
         ("pretrain['m']['epochs'] = 3", r"pretrain.m: unknown \['epochs'\]"),
         ("evaluate['l']['tool'] = 'probe'", "'train' or 'test'"),
         ("pictures = dict(p=dict(tool='t', of='z', arguments=[]))", "of='z' is no row"),
+        ("analyses = dict(p=dict(tool='t', of='m', args=[]))", r"analyses.p: unknown \['args'\]"),
+        ("analyses = dict(p=dict(tool='t', of='m', arguments=[]))", 'there is no t'),
     ],
 )
 def test_what_is_wrong_with_a_suite_is_said_before_it_runs(tmp_path, more, message):
@@ -413,9 +462,9 @@ def test_slurm_gets_a_job_a_run_after_those_it_needs(tmp_path, monkeypatch):
 
 
 def test_slurm_gets_only_what_is_not_done(call, monkeypatch):
-    call(small_suite(), failing='c')
+    call(small_suite(), failing='probe_a')
     log = fake_slurm(call.path, monkeypatch)
-    assert list(submit(small_suite().plan, call.folder, ['x'], 'gpu')) == ['c']
+    assert list(submit(small_suite().plan, call.folder, ['x'], 'gpu')) == ['probe_a']
     assert '--dependency' not in log.read_text()
 
 
@@ -562,7 +611,7 @@ def test_the_table_of_what_is_done_is_shown_while_some_is_missing(call):
     out = io.StringIO()
     (call.path / 'p/icture.png').unlink()  # not a picture
     summarise(call.folder, Console(file=out, width=200))
-    assert '1 of 4 evaluations are not done' in out.getvalue()
+    assert '1 of 5 evaluations are not done' in out.getvalue()
     assert 'MAE' in (call.path / 'table.txt').read_text()
     assert '<html' in (call.path / 'leaderboard.html').read_text()
     empty = Folder(call.path / 'empty', small_suite())

@@ -20,9 +20,11 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('config', help="the i-MAE's pre-training config")
-    parser.add_argument('checkpoint', help='the i-MAE')
-    parser.add_argument('--teacher', required=True, help="checkpoint of the i-MAE's teacher")
+    parser.add_argument('config', help="an i-MAE's pre-training config")
+    parser.add_argument(
+        'checkpoint', nargs='+', help='the i-MAE, or several of the same architecture and teacher'
+    )
+    parser.add_argument('--teacher', required=True, help='checkpoint of their teacher')
     parser.add_argument(
         '--data',
         required=True,
@@ -59,6 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--batch-size', type=int, default=256, help='images, 2 a mixture')
     parser.add_argument('--device', help='default: the GPU where there is one')
     parser.add_argument('--records', metavar='FOLDER', help='write a run record of each row here')
+    parser.add_argument('--budget', metavar='TEXT', help='what was spent, for the records')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='overrides of the i-MAE config'
     )
@@ -80,6 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         without_distillation=args.without_distillation,
         baseline=args.baseline,
         folder=args.records,
+        budget=args.budget or None,
         batch_size=args.batch_size,
         device=args.device,
     )
