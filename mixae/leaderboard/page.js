@@ -69,9 +69,8 @@
       row.hidden = !show;
       count += show;
     }
-    const tasks = new Set([...filters[2].options].map((option) => option.value));
     for (const cell of table.querySelectorAll('[data-task]')) {
-      cell.hidden = Boolean(task) && tasks.has(cell.dataset.task) && cell.dataset.task !== task;
+      cell.hidden = Boolean(task && cell.dataset.task) && cell.dataset.task !== task; // costs stay
     }
     byId('count').textContent = `${count} of ${rows.length} rows`;
     drawCost();

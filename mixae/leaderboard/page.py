@@ -15,10 +15,17 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mixae.leaderboard.record import RunRecord
-from mixae.leaderboard.tables import Row, Table, cell_parts, column_header
+from mixae.leaderboard.tables import COLUMNS, ColumnKind, Row, Table, cell_parts, column_header
 
 _TYPES = {'.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp', '.svg': 'svg+xml'}
 _HERE = Path(__file__).parent
+TASK_NAMES = {
+    'finetune': 'Fine-tuning',
+    'linear': 'Linear probe',
+    'semseg': 'Semantic segmentation',
+    'detection': 'Detection, instance segmentation',
+    'knn': 'kNN',
+}
 
 
 def load_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
@@ -76,15 +83,22 @@ def to_html(
         images=images,
         methods=list(dict.fromkeys(row.method_text for row in table.rows)),
         backbones=list(dict.fromkeys(row.backbone_text for row in table.rows)),
-        tasks=list(
-            dict.fromkeys((c.kind.key, c.kind.header) for c in table.columns if not c.kind.cost)
-        ),
+        tasks=list(dict.fromkeys(_task(c.kind) for c in table.columns if not c.kind.cost)),
+        task_of=_task,
         has_published=any(row.source for row in table.rows),
         has_curves=any(record.get('curves') for record in records),
         data=_script_json(_data(table, records)),
         style=Markup((_HERE / 'page.css').read_text(encoding='utf-8')),
         script=Markup((_HERE / 'page.js').read_text(encoding='utf-8')),
     )
+
+
+def _task(kind: ColumnKind) -> str:
+    """What a column is filtered by: its task; those that share columns are one; '' for a cost."""
+    if kind.cost:
+        return ''
+    (task, *_) = next((k.tasks for k in COLUMNS.values() if kind.tasks[0] in k.tasks), kind.tasks)
+    return TASK_NAMES.get(task, task.replace('_', ' ').capitalize())
 
 
 def _data(table: Table, records: Sequence[RunRecord]) -> dict:

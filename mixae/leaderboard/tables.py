@@ -39,6 +39,16 @@ METHOD_NAMES = {
     'mixedae': 'MixedAE',
     'imae': 'i-MAE',
 }
+# As configs name data sets: as the papers do. Published numbers are found by these.
+DATASET_NAMES = {
+    'cifar10': 'CIFAR-10',
+    'cifar100': 'CIFAR-100',
+    'tiny_imagenet': 'Tiny-ImageNet',
+    'imagenet': 'ImageNet-1K',
+    'ade20k': 'ADE20K',
+    'coco': 'COCO',
+    'digit_scenes': 'digit scenes',
+}
 
 
 class TableError(ValueError):
@@ -47,19 +57,25 @@ class TableError(ValueError):
 
 @dataclass(frozen=True)
 class ColumnKind:
-    """What a column shows: a metric of some tasks, or a cost of the pre-training."""
+    """What a column shows: a metric of some tasks, or a cost of the pre-training.
+
+    `metrics` are names for the same quantity, the first found is taken. `unit` is the one that a
+    column of `COLUMNS` demands of its metric.
+    """
 
     key: str
     header: str
     tasks: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()  # names for the same quantity, the first found is taken
+    metrics: tuple[str, ...] = ()
     cost: str = ''
+    unit: str = '%'
 
 
 _TOP1 = ('accuracy/top1', 'top1', 'accuracy')
 _BOX = ('coco/bbox_mAP', 'bbox_mAP')
 _MASK = ('coco/segm_mAP', 'segm_mAP')
 _BOXES = ('detection', 'instance')
+_APART = ('separability',)
 COLUMNS = {
     kind.key: kind
     for kind in (
@@ -71,6 +87,11 @@ COLUMNS = {
         ColumnKind('mask_ap', 'Mask AP', _BOXES, _MASK),
         ColumnKind('box_ap50', 'Box AP50', _BOXES, ('coco/bbox_mAP_50', 'bbox_mAP_50')),
         ColumnKind('mask_ap50', 'Mask AP50', _BOXES, ('coco/segm_mAP_50', 'segm_mAP_50')),
+        *(
+            ColumnKind(f'{key}_{word}', f'{name} {word}', _APART, (f'{when}/{key}',), unit='')
+            for key, name in (('nrmse', 'NRMSE'), ('r2', 'R²'), ('cosine', 'Cosine'))
+            for when, word in (('fore', 'before'), ('aft', 'after'))
+        ),
         ColumnKind('time', 'Pre-training time', cost='time'),
         ColumnKind('device_hours', 'Device hours', cost='device_hours'),
         ColumnKind('images_seen', 'Images seen', cost='images_seen'),
@@ -78,6 +99,7 @@ COLUMNS = {
     )
 }
 DEFAULT_COLUMNS = tuple(COLUMNS)
+AS_PUBLISHED = 'as published'
 
 
 @dataclass
@@ -171,6 +193,11 @@ class Table:
     records: dict[str, RunRecord]
 
 
+def dataset_text(name: str) -> str:
+    """A data set's name for people, whether a config or a paper gives it."""
+    return DATASET_NAMES.get(name, name)
+
+
 def _plain(value) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
@@ -219,21 +246,21 @@ def select_published(
     published: Iterable[PublishedResult], records: Iterable[Mapping]
 ) -> list[PublishedResult]:
     """The published numbers of tasks and data sets that the records have too."""
-    pairs = {
-        (kind.key, record['dataset']['name'])
+    there = {
+        (what, dataset_text(record['dataset']['name']))
         for record in records
-        for kind in COLUMNS.values()
-        if record['task'] in kind.tasks
-    } | {(record['task'], record['dataset']['name']) for record in records}
+        for what in _shown_as(record['task'])
+    }
     return [
         result
         for result in published
-        if (result.task, result.dataset) in pairs
-        or any(
-            (kind.key, result.dataset) in pairs and result.task in kind.tasks
-            for kind in COLUMNS.values()
-        )
+        if any((what, dataset_text(result.dataset)) in there for what in _shown_as(result.task))
     ]
+
+
+def _shown_as(task: str) -> set[str]:
+    """A task, and the columns that it shares with others."""
+    return {task} | {kind.key for kind in COLUMNS.values() if task in kind.tasks}
 
 
 # ---- building --------------------------------------------------------------------------------
@@ -267,17 +294,18 @@ def build_table(
             continue  # its costs come with the evaluations that used it
         row_key = _row_key(record)
         rows.setdefault(row_key, _measured_row(record)).records.append(record)
-        _check_metrics(record)
+        _check_metrics(record, metric_kinds)
         for kind in metric_kinds:
             name = _metric_name(kind, record['task'], record['metrics'])
             if name is None:
                 continue
             entry = record['metrics'][name]
             value, unit = _in_percent(entry['value'], entry['unit'])
-            if kind.key in COLUMNS and unit != '%':
+            if kind.key in COLUMNS and unit != kind.unit:
+                wanted = "'%' or 'fraction' (0..1)" if kind.unit == '%' else repr(kind.unit)
                 raise TableError(
                     f'{record.path or record["id"]}: {name} has the unit {unit!r}; expected '
-                    "'%' or 'fraction' (0..1)."
+                    f'{wanted}.'
                 )
             column = _measured_column(kind, record, name, made)
             if (unit, entry['higher_is_better']) != (column.unit, column.higher_is_better):
@@ -306,7 +334,12 @@ def build_table(
     order = {kind.key: index for index, kind in enumerate(kinds)}
     table.columns = sorted(
         (column for column in [*made.values(), *cost_columns] if column.id in used),
-        key=lambda column: (order[column.kind.key], column.dataset, column.id),
+        key=lambda column: (
+            order[column.kind.key],
+            column.dataset,
+            column.note == AS_PUBLISHED,
+            column.id,
+        ),
     )
     if not table.rows or not table.columns:
         tasks = ', '.join(sorted({record['task'] for record in records})) or 'none'
@@ -359,9 +392,10 @@ def _row_order(row: Row):
     )
 
 
-def _check_metrics(record: RunRecord) -> None:
+def _check_metrics(record: RunRecord, asked: Iterable[ColumnKind]) -> None:
     kinds = [kind for kind in COLUMNS.values() if record['task'] in kind.tasks]
-    if kinds and not any(_metric_name(kind, record['task'], record['metrics']) for kind in kinds):
+    found = (_metric_name(kind, record['task'], record['metrics']) for kind in (*kinds, *asked))
+    if kinds and not any(found):
         wanted = ', '.join(name for kind in kinds for name in kind.metrics)
         raise TableError(
             f'{record.path or record["id"]}: a record of {record["task"]} with the metrics '
@@ -406,7 +440,7 @@ def _measured_column(
         kind,
         kind.header,
         _in_percent(entry['value'], entry['unit'])[1],
-        dataset['name'],
+        dataset_text(dataset['name']),
         '; '.join(part for part in about if part),
         entry['higher_is_better'],
     )
@@ -481,7 +515,7 @@ def _published_rows(
                 column
                 for column in made.values()
                 if column.kind.key == kind.key
-                and column.dataset == result.dataset
+                and column.dataset == dataset_text(result.dataset)
                 and (column.unit, column.higher_is_better) == (unit, result.higher_is_better)
             ]
             # Side by side with the measured one; which of two protocols, nobody could say.
@@ -496,8 +530,8 @@ def _published_rows(
                         kind,
                         kind.header,
                         unit,
-                        result.dataset,
-                        'as published',
+                        dataset_text(result.dataset),
+                        AS_PUBLISHED,
                         result.higher_is_better,
                     ),
                 )
@@ -604,7 +638,10 @@ def _digits(column: Column) -> int:
 
 
 def _name_columns(columns: Sequence[Column]) -> None:
-    """Add to each header what tells it from the others: data set, then a number a protocol."""
+    """Add to each header what tells it from the others: data set, then a number a protocol.
+
+    A column that holds published numbers alone says so instead of a number.
+    """
     datasets = {column.dataset for column in columns if column.dataset}
     for column in columns:
         if len(datasets) > 1 and column.dataset:
@@ -614,7 +651,8 @@ def _name_columns(columns: Sequence[Column]) -> None:
         if count > 1:
             same = [column for column in columns if column.header == header]
             for number, column in enumerate(same, start=1):
-                column.header = f'{header}, protocol {number}'
+                alone = column.note == AS_PUBLISHED
+                column.header = f'{header}, {AS_PUBLISHED if alone else f"protocol {number}"}'
 
 
 def _footnotes(table: Table) -> list[str]:
@@ -657,7 +695,7 @@ def _footnotes(table: Table) -> list[str]:
     if budgets:
         notes.append('Budget: ' + '; '.join(budgets) + '.')
     for column in table.columns:
-        if column.note:
+        if column.note and column.note not in column.header:
             data = f' on {column.dataset}' if column.dataset not in column.header else ''
             notes.append(f'{column.header}{data}: {column.note}.')
     for row in table.rows:

@@ -149,7 +149,7 @@ def test_filters_work_together(page):
     assert page.find_element('id', 'count').text == f'2 of {total} rows'
     choose(page, 'filter-method', 'all')
     rows = len(shown(page, 'method'))
-    choose(page, 'filter-task', 'mIoU')
+    choose(page, 'filter-task', 'Semantic segmentation')
     assert len(shown(page, 'method')) == rows - 1, 'the random encoder has no mIoU'
     visible = js(
         page,

@@ -8,6 +8,32 @@ import pytest
 import yaml
 
 from mixae.leaderboard.published import load_published
+from mixae.leaderboard.tables import DATASET_NAMES, dataset_text, select_published
+from mixae.suite.plan import load_suite
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_data_set_of_the_file_has_the_name_that_our_configs_give():
+    assert {result.dataset for result in load_published()} <= set(DATASET_NAMES.values())
+    assert dataset_text('cifar10') == dataset_text('CIFAR-10') == 'CIFAR-10'
+
+
+@pytest.mark.parametrize('name', ['cifar10', 'cifar10_small', 'tiny_imagenet', 'imagenet'])
+def test_a_suite_of_a_paper_finds_its_published_rows(name, make_record):
+    suite = load_suite(ROOT / 'configs' / 'suites' / f'{name}.py')
+    assert suite.published == 'matching'
+    tasks = dict(knn='knn', linear='linear', finetune='finetune', ade20k='semseg', coco='instance')
+    found = {}
+    for run in suite.evaluations:
+        what = run.name.split('/')[1]
+        if what in tasks and what not in found:
+            about = dict(run.config().data_about)
+            about |= dict(split=None, n_train=None, n_test=None)
+            record = make_record(task=tasks[what], dataset=about)
+            found[what] = len(select_published(load_published(), [record]))
+    assert found.pop('knn') == 0, 'no paper has it'
+    assert {'linear', 'finetune'} <= found.keys() and all(found.values()), found
 
 
 def _index(package, name):

@@ -334,6 +334,86 @@ def test_all_published_results_reach_the_table():
     assert shown == sum(result.task != 'pretrain' for result in published)
 
 
+def test_published_numbers_are_found_by_the_names_that_configs_give(make_record):
+    data = dict(name='cifar10', description=None, split='test', n_train=50_000, n_test=10_000)
+    record = make_record(value=70, dataset=data)
+    published = select_published(PUBLISHED, [record])
+    assert {(result.task, result.dataset) for result in published} == {('linear', 'CIFAR-10')}
+    table = build_table([record], published, columns=['linear'])
+    (column,) = table.columns
+    assert column.dataset == 'CIFAR-10'
+    assert [bool(row.source) for row in table.rows] == [False] + 6 * [True]
+
+
+def test_a_column_of_published_numbers_alone_says_so(make_record):
+    records = [make_record(protocol=dict(name='linear probe', version=v)) for v in (1, 2)]
+    published = select_published(PUBLISHED, records)
+    table = build_table(records, published, columns=['linear'])
+    headers = [column.header for column in table.columns]
+    assert headers == ['Linear, protocol 1', 'Linear, protocol 2', 'Linear, as published']
+
+
+def _separability(make_record, scores, **changes):
+    fore_nrmse, aft_nrmse, fore_r2, aft_r2, fore_cosine, aft_cosine = scores
+    metrics = {
+        'fore/nrmse': metric(fore_nrmse, '', False),
+        'fore/r2': metric(fore_r2, ''),
+        'fore/cosine': metric(fore_cosine, ''),
+        'aft/nrmse': metric(aft_nrmse, '', False),
+        'aft/r2': metric(aft_r2, ''),
+        'aft/cosine': metric(aft_cosine, ''),
+    }
+    data = dict(name='cifar10', description=None, split='test', n_train=50_000, n_test=10_000)
+    protocol = dict(name='lasso-separability', version='1')
+    return make_record(
+        task='separability', metrics=metrics, dataset=data, protocol=protocol, **changes
+    )
+
+
+def test_measured_separability_stands_beside_the_papers_table_4(make_record):
+    # One row of each of Table 4, and i-MAE's fine-tuning, of the same checkpoint.
+    data = dict(name='cifar10', description=None, split='test', n_train=50_000, n_test=10_000)
+    no_distill, default = dict(distill=False), dict(distill=True)
+    records = [
+        _separability(make_record, (0.3, 0.2, 0.3, 0.4, 0.6, 0.7)),
+        _separability(
+            make_record, (0.4, 0.2, -9.0, 0.5, 0.1, 0.7), method='imae', variant=no_distill
+        ),
+        _separability(make_record, (0.2, 0.1, 0.8, 0.6, 0.8, 0.9), method='imae', variant=default),
+        make_record(task='finetune', method='imae', variant=default, value=90, dataset=data),
+    ]
+    table = build_table(records, select_published(PUBLISHED, records))
+    headers = [column.header for column in table.columns if not column.kind.cost]
+    assert headers == ['Fine-tune'] + [
+        f'{score} {when}' for score in ('NRMSE', 'R²', 'Cosine') for when in ('before', 'after')
+    ]
+    assert [column.unit for column in table.columns if not column.kind.cost] == ['%'] + 6 * ['']
+    measured = [row for row in table.rows if not row.source]
+    assert [(row.method, row.variant) for row in measured] == [
+        ('mae', {}), ('imae', no_distill), ('imae', default),
+    ]  # fmt: skip
+    text = to_csv(table)
+    lines = list(csv.DictReader(io.StringIO(text, newline='')))
+    after = {
+        (line['method'], line['source']): line
+        for line in lines
+        if line['source'] in ('measured', 'published: i-MAE, Table 4')
+        and json.loads(line['variant']) in ({}, default)
+    }
+    assert float(after['imae', 'measured']['Fine-tune (%)']) == 90
+    assert float(after['imae', 'measured']['Cosine after']) == 0.9
+    paper = after['imae', 'published: i-MAE, Table 4']
+    assert float(paper['Cosine after']) == 0.796 and float(paper['NRMSE before']) == 0.179
+    assert after['imae', 'measured']['NRMSE after rank'] == '1', 'lower is better'
+    assert float(after['imae', 'measured']['NRMSE before delta']) == pytest.approx(-0.1)
+
+
+def test_a_score_of_separability_in_per_cent_is_refused(make_record):
+    record = make_record(task='separability', metrics={'aft/nrmse': metric(20, '%', False)})
+    with pytest.raises(TableError, match="aft/nrmse has the unit '%'; expected ''"):
+        build_table([record])
+
+
 # ---- formats ---------------------------------------------------------------------------------
 
 # Any text a person could put into a name, and the characters that formats care about.
