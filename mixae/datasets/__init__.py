@@ -1,6 +1,7 @@
 # mmpretrain registers the data sets and transforms that our configs name.
 import mmpretrain.datasets  # noqa: F401
 
+from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import prepare_cifar
 from .pair_sampler import PairSampler
@@ -12,6 +13,7 @@ from .tiny_imagenet import prepare_tiny_imagenet
 
 __all__ = [
     'CheckSegLabels',
+    'CocoDataset',
     'DigitScenes',
     'DigitScenesCoco',
     'DigitScenesSeg',

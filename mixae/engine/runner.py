@@ -79,6 +79,17 @@ class MixaeRunner(Runner):
                 f'{dataloader.batch_size} a process x {self.world_size} processes, and '
                 'drop_last=True. Lower train_dataloader.batch_size.'
             )
+        check_classes(self.model, dataloader.dataset)
+        return loop
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        loop = super().build_val_loop(loop)
+        check_classes(self.model, loop.dataloader.dataset)
+        return loop
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        loop = super().build_test_loop(loop)
+        check_classes(self.model, loop.dataloader.dataset)
         return loop
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
@@ -134,6 +145,33 @@ class MixaeRunner(Runner):
             os.replace(Path(out_dir) / partial, Path(out_dir) / filename)
         finally:
             (Path(out_dir) / partial).unlink(missing_ok=True)
+
+
+def check_classes(model: nn.Module, dataset) -> None:
+    """Make sure that a detector's heads have the classes of a data set.
+
+    mmdet's ``NumClassCheckHook`` asserts it where a config names it, and of the validation data
+    only after an epoch of training.
+
+    Raises:
+        ConfigError: A head of another number of classes.
+    """
+    model = model.module if is_model_wrapper(model) else model
+    classes = getattr(dataset, 'metainfo', {}).get('classes')
+    is_detector = hasattr(model, 'roi_head') or hasattr(model, 'bbox_head')
+    if not is_detector or classes is None:
+        return
+    for name, module in model.named_modules():
+        # A region proposal network tells objects from background.
+        if name.endswith('rpn_head') or not isinstance(getattr(module, 'num_classes', None), int):
+            continue
+        if module.num_classes != len(classes):
+            raise ConfigError(
+                f'model.{name} has num_classes={module.num_classes}, but {type(dataset).__name__} '
+                f'has {len(classes)} classes: {", ".join(classes[:8])}'
+                f'{", ..." if len(classes) > 8 else ""}. Set num_classes of every head, or '
+                'metainfo.classes of the data set.'
+            )
 
 
 def init_gloo(launcher: str) -> None:

@@ -1,5 +1,6 @@
 """Data that is not as it should be, through the shipped configs of COCO and ADE20K."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from mmengine.config import Config
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
+from mixae.datasets.seeded import DataError
 from mixae.engine import launch
 from mixae.engine.pretrained import CheckpointError
+from mixae.engine.resolve import ConfigError
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer'
 pytestmark = pytest.mark.dense
@@ -139,6 +142,59 @@ def test_categories_beyond_the_classes_are_left_out(coco, tmp_path):
     cfg = config('coco/maskrcnn_vitb_1x.py', coco(rename), tmp_path)
     runner = launch.train(cfg, pretrained='scratch')
     assert len(runner.train_dataloader.dataset) == 1  # the other image has nothing else on it
+
+
+@pytest.mark.parametrize('split', ['train2017', 'val2017'])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (
+            lambda c: c.update(categories=[]),
+            r'lacks 80 of the 80 classes: person, .*: none\.',
+        ),
+        (
+            lambda c: c['categories'].pop(2),
+            r'lacks 1 of the 80 classes: car\. Its cat',
+        ),
+        (
+            lambda c: c['categories'][0].update(name='human'),
+            r'lacks 1 .*: person\. .*: human,',
+        ),
+        (lambda c: c['categories'].reverse(), r'in another order.*: toothbrush, .*expected person'),
+        (lambda c: c['categories'].append(dict(id=99, name='car')), r'the classes twice'),
+        (lambda c: c.pop('categories'), r'no categories, only images, annotations\. Set ann_file'),
+    ],
+    ids=['none', 'one missing', 'renamed', 'another order', 'twice', 'no list'],
+)
+def test_categories_that_are_not_the_classes_stop_before_training(
+    split, change, message, coco, tmp_path
+):
+    root = coco()
+    path = root / f'annotations/instances_{split}.json'
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
+    with pytest.raises(DataError, match=rf'instances_{split}\.json .*{message}'):
+        launch.train(cfg, pretrained='scratch')
+    assert not list(tmp_path.glob('**/scalars.json'))  # no step was taken
+
+
+def test_other_classes_need_heads_of_as_many(coco, tmp_path):
+    def rename(content):
+        content['categories'] = [dict(id=1, name='digit'), dict(id=2, name='letter')]
+
+    root = coco(rename)
+    cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.dataset.metainfo = dict(classes=('digit', 'letter'))
+    with pytest.raises(ConfigError, match=r'bbox_head.*num_classes=80.* 2 classes.*digit, letter'):
+        launch.train(copy.deepcopy(cfg), pretrained='scratch')
+    cfg.model.roi_head.bbox_head.num_classes = 2
+    cfg.model.roi_head.mask_head.num_classes = 2
+    cfg.work_dir = str(tmp_path / 'right')
+    launch.train(cfg, pretrained='scratch')
+    assert list(tmp_path.glob('right/records/*.json'))
 
 
 def test_labels_beyond_the_classes_are_named_with_their_file(ade, tmp_path):

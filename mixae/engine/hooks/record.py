@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-from mmdet.evaluation import CocoMetric
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -99,6 +98,8 @@ class RunRecordHook(Hook):
 
 def _metrics_of_nothing_found(runner: Runner) -> dict:
     """Average precision of a detector that found nothing: 0, where mmdet returns no metrics."""
+    from mmdet.evaluation import CocoMetric  # seldom needed, and slow to import
+
     evaluators = (
         getattr(loop, 'evaluator', None) for loop in (runner._val_loop, runner._test_loop)
     )
