@@ -1,4 +1,4 @@
-# i-MAE's Tables 1-3 on CIFAR-10 (Zhang and Shen 2022, Sec. 4.2), with MixedAE beside: 2000 epochs
+# i-MAE's Tables 1-4 on CIFAR-10 (Zhang and Shen 2022, Sec. 4.2), with MixedAE beside: 2000 epochs
 # of pre-training, fine-tuning with Mixup and linear probe in every row.
 _base_ = ['_base_/cifar10_evaluations.py']
 title = 'CIFAR-10'
@@ -24,4 +24,22 @@ pretrain = dict(
         **_imae, title='i-MAE, r = 1', teacher='mae', options={**_pairs, _ratio: 1.0}
     ),
 )
+# Table 4.
+analyses = dict(
+    separability=dict(
+        title='linear separability',
+        tool='tools/analysis/separability.py',
+        of='imae',
+        arguments=(
+            'configs/imae/vitt_cifar10_2000e.py {imae} {imae_same_0} {imae_same_50} '
+            '{imae_same_100} '
+            '--teacher {mae} --without-distillation {imae_no_distill} '
+            '--data configs/transfer/cifar/cifar10_vitt_linear.py '
+            '--seed {seed} --budget {budget} --records {records}'
+        ).split(),
+    ),
+)
+columns = ['finetune', 'linear', 'knn']
+columns += ['nrmse_before', 'nrmse_after', 'r2_before', 'r2_after', 'cosine_before', 'cosine_after']
+columns += ['time', 'device_hours', 'images_seen', 'flops']
 published = 'matching'

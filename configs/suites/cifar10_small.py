@@ -55,4 +55,23 @@ evaluate = dict(
     linear=dict(options=_probe),
     knn=dict(options=_probe),
 )
+analyses = dict(
+    separability=dict(
+        title='linear separability',
+        tool='tools/analysis/separability.py',
+        of='imae',
+        arguments=(
+            'configs/imae/vitt_cifar10_2000e.py {imae} {imae_same_50} {imae_same_100} '
+            '--teacher {mae} --without-distillation {imae_no_distill} '
+            '--data configs/transfer/cifar/cifar10_vitt_linear.py '
+            '--data-options train_features.num_workers=0 '
+            'train_features.dataset.subset=3000 test_dataloader.num_workers=0 '
+            'test_dataloader.dataset.subset=2000 '
+            '--seed {seed} --budget {budget} --records {records}'
+        ).split(),
+    ),
+)
+columns = ['finetune', 'linear', 'knn']
+columns += ['nrmse_before', 'nrmse_after', 'r2_before', 'r2_after', 'cosine_before', 'cosine_after']
+columns += ['time', 'images_seen', 'flops']
 published = 'matching'

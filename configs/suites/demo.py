@@ -48,36 +48,57 @@ evaluate = dict(
         seconds=50,
     ),
 )
+_reconstruct = '{pretrain} --split test --num-images 8 --out {out}'
+_imae = 'configs/imae/vitmini_digits_6e.py {pretrain} --out {out} '
+_imae += '--data configs/transfer/digit_scenes/vitmini_linear.py'
 pictures = dict(
     mae_reconstructions=dict(
         title='reconstructions of MAE',
         tool='tools/analysis/reconstructions.py',
         of='mae',
-        arguments=['configs/mae/vitmini_digits_12e.py', '{pretrain}', '--split', 'test']
-        + ['--num-images', '8', '--out', '{out}'],
+        arguments=f'configs/mae/vitmini_digits_12e.py {_reconstruct}'.split(),
         seconds=8,
     ),
     mixedae_reconstructions=dict(
         title='mixed input, unmixed reconstructions and originals of MixedAE',
         tool='tools/analysis/reconstructions.py',
         of='mixedae',
-        arguments=['configs/mixedae/vitmini_digits_12e.py', '{pretrain}', '--split', 'test']
-        + ['--num-images', '8', '--out', '{out}'],
+        arguments=f'configs/mixedae/vitmini_digits_12e.py {_reconstruct}'.split(),
         seconds=8,
     ),
     mixedae_topk_accuracy=dict(
         title='TopK sampling accuracy of MixedAE beside chance',
         tool='tools/analysis/topk_curve.py',
         of='mixedae',
-        arguments=['{folder}', '--out', '{out}'],
+        arguments='{folder} --out {out}'.split(),
         seconds=8,
     ),
-    imae_reconstructions=dict(
-        title='mixtures and reconstructions of both branches of i-MAE',
+    imae_factors=dict(
+        title="i-MAE over the subordinate image's share",
         tool='tools/analysis/imae_pictures.py',
         of='imae',
-        arguments=['factors', 'configs/imae/vitmini_digits_6e.py', '{pretrain}', '--data']
-        + ['configs/transfer/digit_scenes/vitmini_linear.py', '--out', '{out}'],
+        arguments=f'factors {_imae}'.split(),
+        seconds=8,
+    ),
+    imae_comparison=dict(
+        title='the subordinate image by MAE and by i-MAE',
+        tool='tools/analysis/imae_pictures.py',
+        of='imae',
+        arguments=f'comparison {_imae} --teacher {{mae}}'.split(),
+        seconds=8,
+    ),
+    imae_mask_ratios=dict(
+        title='i-MAE over mask ratios',
+        tool='tools/analysis/imae_pictures.py',
+        of='imae',
+        arguments=f'mask-ratios {_imae}'.split(),
+        seconds=8,
+    ),
+    imae_weights=dict(
+        title='weights and attention of MAE and of i-MAE',
+        tool='tools/analysis/imae_pictures.py',
+        of='imae',
+        arguments=f'weights {_imae} --teacher {{mae}}'.split(),
         seconds=8,
     ),
 )

@@ -34,5 +34,11 @@ evaluate = dict(
     detection=dict(options=_scenes, seconds=40),
     segmentation=dict(options=_scenes, seconds=20),
 )
-pictures = dict(mae_reconstructions=None, imae_reconstructions=None)
+pictures = dict(
+    mae_reconstructions=None,
+    imae_factors=None,
+    imae_comparison=None,
+    imae_mask_ratios=None,
+    imae_weights=None,
+)
 checks = ['topk_isolates']

@@ -1,4 +1,4 @@
-# i-MAE's Table 2 on Tiny-ImageNet (ViT-S, 1000 epochs), with MixedAE beside.
+# i-MAE's Tables 2 and 4 on Tiny-ImageNet (ViT-S, 1000 epochs), with MixedAE beside.
 title = 'Tiny-ImageNet'
 seeds = [0, 1, 2]
 gpus = 4
@@ -39,6 +39,21 @@ evaluate = dict(
         gpus=1,
     ),
 )
-columns = ['finetune', 'linear', 'knn', 'time', 'device_hours', 'images_seen', 'flops']
+analyses = dict(
+    separability=dict(
+        title='linear separability',
+        tool='tools/analysis/separability.py',
+        of='imae',
+        arguments=(
+            'configs/imae/vits_tiny_imagenet_1000e.py {imae} {imae_same_100} '
+            '--teacher {mae} '
+            '--data configs/transfer/tiny_imagenet/vits_linear.py '
+            '--seed {seed} --budget {budget} --records {records}'
+        ).split(),
+    ),
+)
+columns = ['finetune', 'linear', 'knn']
+columns += ['nrmse_before', 'nrmse_after', 'r2_before', 'r2_after', 'cosine_before', 'cosine_after']
+columns += ['time', 'device_hours', 'images_seen', 'flops']
 published = 'matching'
 checks = ['pretraining_pays', 'topk_isolates']
