@@ -85,8 +85,10 @@
 
   // ---- records ----
   const plain = (value) => (value === null || value === undefined ? '–' : String(value));
-  const amount = (value, unit = '') => (value === null || value === undefined
-    ? '–' : `${value.toLocaleString('en', { maximumSignificantDigits: 6 })}${unit}`);
+  const amount = (value, digits = 6) => (Math.abs(value) >= 1e12 ? value.toExponential(2)
+    : value.toLocaleString('en', { maximumSignificantDigits: digits }));
+  const known = (parts) => parts.filter(([value]) => value !== null && value !== undefined)
+    .map(([value, unit, digits]) => amount(value, digits) + unit).join('; ');
   // A command as a shell takes it.
   const shell = (words) => words.map((word) => (/^[\w./:=@%+,-]+$/.test(word)
     ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
@@ -105,14 +107,15 @@
       ['Config', element('code', {}, `${plain(record.config.path)} (sha256 ${record.config.sha256.slice(0, 12)}…)`)],
       ['Commit', element('code', {}, commit.hash ? commit.hash + (commit.dirty ? ' with changes' : '') : 'not from a checkout')],
       ['Versions', Object.entries(record.versions).map(([name, v]) => `${name} ${v}`).join(', ')],
-      ['Device', `${device.count} × ${device.name}, ${plain(device.cpu_threads)} CPU threads`],
-      ['Cost', `${amount(cost.seconds, ' s')}; ${amount(cost.images_seen)} images; ${amount(cost.flops)} FLOPs; peak memory ${amount(cost.peak_memory_bytes, ' bytes')}`],
+      ['Device', `${device.count} × ${device.name}; CPU threads: ${plain(device.cpu_threads)}`],
+      ['Cost', known([[cost.seconds, ' s'], [cost.images_seen, ' images'], [cost.flops, ' FLOPs'],
+        [cost.peak_memory_bytes && cost.peak_memory_bytes / 2 ** 30, ' GiB peak memory', 3]]) || 'not measured'],
     ];
     for (const [name, run] of [['Pre-training', pretraining], ['Teacher', pretraining?.teacher]]) {
       if (!run) continue;
-      lines.push([name, [run.checkpoint, run.config, run.dataset, `${plain(run.epochs)} epochs`,
-        `${amount(run.images_seen)} images`, amount(run.seconds, ' s'), `${amount(run.flops)} FLOPs`,
-        `${plain(run.device_count)} × ${plain(run.device)}`,
+      lines.push([name, [run.checkpoint, run.config, run.dataset,
+        known([[run.epochs, ' epochs'], [run.images_seen, ' images'], [run.seconds, ' s'], [run.flops, ' FLOPs']]),
+        run.device && `${plain(run.device_count)} × ${run.device}`,
         run.labels_in_pretraining ? 'labels used' : 'no labels used'].filter(Boolean).join('; ')]);
     }
     if (record.budget) lines.push(['Budget', record.budget]);
@@ -150,6 +153,11 @@
     if (text !== null) made.textContent = text;
     return made;
   }
+  const pen = document.createElement('canvas').getContext('2d');
+  function textWidth(text) {
+    pen.font = `12px ${getComputedStyle(document.body).fontFamily}`;
+    return pen.measureText(text).width;
+  }
   const colour = (index) => `var(--s${index % 6})`;
   const SHAPES = ['M-5,0a5,5 0 1,0 10,0a5,5 0 1,0 -10,0', 'M-5,-5h10v10h-10z', 'M0,-6l6,11h-12z',
     'M0,-7l6,7l-6,7l-6,-7z', 'M-6,-5h12l-6,11z', 'M-2,-6h4v4h4v4h-4v4h-4v-4h-4v-4h4z'];
@@ -173,7 +181,7 @@
     const x = (value) => left + ((value - x0) / (x1 - x0)) * (width - left - right);
     const y = (value) => height - bottom - ((value - y0) / (y1 - y0)) * (height - top - bottom);
     const root = svg('svg', { viewBox: `0 0 ${width} ${height}`, role: 'group', 'aria-label': `${yName} against ${xName}` });
-    for (const value of ticks(x0, x1, width / 110)) {
+    for (const value of ticks(x0, x1, width / 80)) {
       root.append(svg('line', { class: 'grid', x1: x(value), x2: x(value), y1: top, y2: height - bottom }));
       root.append(svg('text', { class: 'soft', x: x(value), y: height - bottom + 18, 'text-anchor': 'middle' }, short(value)));
     }
@@ -242,7 +250,7 @@
       group.append(svg('path', { d: SHAPES[methods.indexOf(point.method) % 6], fill: paint, transform: `translate(${px} ${py})` }));
       group.append(svg('title', {}, label));
       const words = point.name.length > 34 ? `${point.name.slice(0, 33)}…` : point.name;
-      const wide = words.length * 6.4;
+      const wide = textWidth(words);
       for (const [dx, dy] of [[10, 4], [-10 - wide, 4], [-wide / 2, -12], [-wide / 2, 20], [10, -10], [10, 18]]) {
         const box = [px + dx, py + dy - 11, px + dx + wide, py + dy + 3];
         const free = box[0] >= plot.left && box[2] <= plot.right
@@ -318,7 +326,7 @@
   }
   if (data.curves.length) {
     byId('curves').hidden = false;
-    data.curves.forEach((curve, index) => byId('curve').append(element('option', { value: index }, `${curve.name}: ${curve.run}`)));
+    data.curves.forEach((curve, index) => byId('curve').append(element('option', { value: index }, `${curve.name.replaceAll('_', ' ')}: ${curve.run}`)));
     byId('curve').addEventListener('change', drawCurve);
     drawCurve();
   }

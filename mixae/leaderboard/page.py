@@ -15,7 +15,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from mixae.leaderboard.record import RunRecord
-from mixae.leaderboard.tables import COLUMNS, ColumnKind, Row, Table, cell_parts, column_header
+from mixae.leaderboard.tables import (
+    COLUMNS,
+    METHOD_NAMES,
+    ColumnKind,
+    Table,
+    cell_parts,
+    column_header,
+    settings_text,
+)
 
 _TYPES = {'.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp', '.svg': 'svg+xml'}
 _HERE = Path(__file__).parent
@@ -114,7 +122,7 @@ def _data(table: Table, records: Sequence[RunRecord]) -> dict:
                 (column, column_header(column)) for column in table.columns
             )
         ],
-        points=[_point(table, row) for row in table.rows],
+        points=_points(table),
         curves=_curves(shown.values()),
     )
 
@@ -122,28 +130,55 @@ def _data(table: Table, records: Sequence[RunRecord]) -> dict:
 def _curves(records: Iterable[RunRecord]) -> list[dict]:
     """Each curve once: the records of all evaluations of one pre-training carry the same."""
     curves = {}
-    for record in records:
-        run = _run_text(record)
-        for name, curve in (record.get('curves') or {}).items():
+    records = [record for record in records if record.get('curves')]
+    names = _names([(r['method'], r['variant'], (r['backbone']['arch'],)) for r in records])
+    for name_of_run, record in zip(names, records, strict=True):
+        run = f'{name_of_run}, seed {(record["pretraining"] or record)["seed"]}'
+        for name, curve in record['curves'].items():
             curves.setdefault((run, name, json.dumps(curve)), dict(curve, name=name, run=run))
     return list(curves.values())
 
 
-def _point(table: Table, row: Row) -> dict:
-    cells = {
-        f'c{index}': dict(mean=cell.mean, std=cell.std, records=cell.records)
-        for index, column in enumerate(table.columns)
-        if (cell := row.cells.get(column.id)) and not cell.is_delta
-    }
-    name = ' '.join(filter(None, (row.method_text, row.variant_text)))
-    return dict(method=row.method_text, name=name, published=bool(row.source), cells=cells)
+def _points(table: Table) -> list[dict]:
+    # Published rows have no cost to be plotted at: they follow, and need no name of their own.
+    measured = [row for row in table.rows if not row.source]
+    names = _names(
+        [(row.method, row.variant, (row.backbone_text, row.pretraining_text)) for row in measured]
+    )
+    names += [row.method_text for row in table.rows if row.source]
+    return [
+        dict(
+            method=row.method_text,
+            name=name,
+            published=bool(row.source),
+            cells={
+                f'c{index}': dict(mean=cell.mean, std=cell.std, records=cell.records)
+                for index, column in enumerate(table.columns)
+                if (cell := row.cells.get(column.id)) and not cell.is_delta
+            },
+        )
+        for row, name in zip(table.rows, names, strict=True)
+    ]
 
 
-def _run_text(record: RunRecord) -> str:
-    variant = ', '.join(f'{key}={value}' for key, value in sorted(record['variant'].items()))
-    seed = (record['pretraining'] or record)['seed']
-    parts = (record['method'], variant, record['backbone']['arch'], f'seed {seed}')
-    return ', '.join(filter(None, parts))
+def _names(entries: Sequence[tuple[str, dict, tuple[str, ...]]]) -> list[str]:
+    """Short names of (method, variant, further texts): the method, and what tells it from others.
+
+    A setting or a text that all entries of a method share is left out.
+    """
+    names = []
+    for method, variant, texts in entries:
+        same = [(other, more) for name, other, more in entries if name == method]
+        missing = object()
+        apart = {
+            key: value
+            for key, value in variant.items()
+            if any(other.get(key, missing) != value for other, _ in same)
+        }
+        told = [text for at, text in enumerate(texts) if len({more[at] for _, more in same}) > 1]
+        parts = (METHOD_NAMES.get(method, method), settings_text(apart), *told)
+        names.append(', '.join(filter(None, parts)))
+    return names
 
 
 def _script_json(value) -> Markup:

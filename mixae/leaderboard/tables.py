@@ -158,7 +158,7 @@ class Row:
 
     @property
     def variant_text(self) -> str:
-        return ', '.join(f'{key}={_plain(value)}' for key, value in sorted(self.variant.items()))
+        return settings_text(self.variant)
 
     @property
     def backbone_text(self) -> str:
@@ -196,6 +196,11 @@ class Table:
 def dataset_text(name: str) -> str:
     """A data set's name for people, whether a config or a paper gives it."""
     return DATASET_NAMES.get(name, name)
+
+
+def settings_text(settings: Mapping) -> str:
+    """'key=value, ...' in the keys' order; values as JSON writes them, strings without quotes."""
+    return ', '.join(f'{key}={_plain(value)}' for key, value in sorted(settings.items()))
 
 
 def _plain(value) -> str:

@@ -230,6 +230,31 @@ def test_cost_plot_follows_choice_and_filters(page):
     assert [label.split(':')[0] for label in points()] == ['MAE']
 
 
+@pytest.mark.parametrize('width', [390, 1280])
+def test_labels_of_the_plot_are_whole_and_apart(page, width):
+    metrics(page, width, 900)
+    page.refresh()
+    for choice in ('Linear, digit scenes (%)', 'Fine-tune, digit scenes (%)'):
+        choose(page, 'plot-y', choice)
+        wrong = js(
+            page,
+            """const box = (e) => e.getBoundingClientRect();
+            const [frame] = document.querySelectorAll('#cost-plot > svg');
+            const labels = [...frame.querySelectorAll('.point text')];
+            const marks = [...frame.querySelectorAll('.point path')];
+            const meet = (a, b) => a.left < b.right && b.left < a.right
+              && a.top < b.bottom && b.top < a.bottom;
+            return labels.flatMap((label, at) => {
+              const own = box(label);
+              const others = [...labels.slice(at + 1), ...marks].filter((o) => meet(own, box(o)));
+              const out = own.left < box(frame).left || own.right > box(frame).right;
+              return [...others.map((o) => [label.textContent, o.textContent]),
+                ...(out ? [[label.textContent, 'cut']] : [])];
+            });""",
+        )
+        assert wrong == []
+
+
 def test_curves_show_layers_and_chance(page):
     legend = page.find_element('css selector', '#curve-plot .legend').text
     assert 'layer 6' in legend and 'chance (0.238)' in legend

@@ -1,6 +1,7 @@
 """The page without a browser: read by html.parser."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 from mixae.leaderboard.page import load_images, to_html
 from mixae.leaderboard.published import load_published
-from mixae.leaderboard.record import portable, read_records
+from mixae.leaderboard.record import metric, portable, read_records
 from mixae.leaderboard.tables import build_table
 
 _VOID = {'meta', 'link', 'input', 'img', 'br', 'hr'}
@@ -108,7 +109,38 @@ def test_a_curve_that_all_evaluations_carry_is_shown_once(make_record):
     ]
     shown = json.loads(page_of(records).data)['curves']
     assert [curve['lines']['a'] for curve in shown] == [[0.5, None], [0.6, None]]
-    assert [curve['run'] for curve in shown] == ['mae, vit-tiny, seed 0', 'mae, vit-tiny, seed 1']
+    assert [curve['run'] for curve in shown] == ['MAE, seed 0', 'MAE, seed 1']
+
+
+def test_points_and_curves_are_named_by_what_tells_them_apart(make_record):
+    settings = dict(mode='topk', contrast=0.1, topk=None)
+    curves = dict(topk=dict(x_label='', y_label='', x=[1], lines=dict(a=[0.5])))
+    records = [
+        make_record(pretraining=dict(epochs=300, images_seen=300)),
+        make_record(pretraining=dict(epochs=800, images_seen=800)),
+        make_record(method='mixedae', variant=settings | dict(segment_embed=True), curves=curves),
+        make_record(method='mixedae', variant=settings | dict(segment_embed=False)),
+        make_record(method='mine', variant=settings),
+    ]
+    data = json.loads(page_of(records).data)
+    assert {point['name'] for point in data['points']} == {
+        'MAE, CIFAR-10, 300 epochs',
+        'MAE, CIFAR-10, 800 epochs',
+        'MixedAE, segment_embed=true',
+        'MixedAE, segment_embed=false',
+        'mine',
+    }
+    assert [curve['run'] for curve in data['curves']] == ['MixedAE, seed 0']
+
+
+def test_columns_of_one_task_are_one_filter(make_record):
+    metrics = {'coco/bbox_mAP': metric(0.3, 'fraction'), 'coco/segm_mAP': metric(0.2, 'fraction')}
+    records = [make_record(task='instance', metrics=metrics), make_record()]
+    html = to_html(build_table(records), records)
+    (task,) = re.findall(r'<select id="filter-task">(.*?)</select>', html)
+    assert re.findall(r'<option>(.*?)</option>', task) == [
+        'Linear probe', 'Detection, instance segmentation',
+    ]  # fmt: skip
 
 
 def test_pictures_are_part_of_the_file(tmp_path, make_record):
