@@ -16,7 +16,7 @@ import torch
 
 from mixae.suite.folder import Folder
 from mixae.suite.plan import Run, SuiteError
-from mixae.suite.progress import Display, duration, fraction_done, tail
+from mixae.suite.progress import Display, duration, estimate, fraction_done, tail
 
 
 @dataclass
@@ -148,6 +148,8 @@ def run_plan(
             display.end(run, f'FAILED\n{error}')
             return
         done.add(run.name)
+        # Its time tells how long its repeats with other seeds will take.
+        display.weigh({other.name: estimate(folder, other).seconds for other in plan})
         result = headline(folder, run)
         display.end(run, f'{result}{", " if result else ""}{duration(seconds)}')
 

@@ -135,7 +135,8 @@ class Display:
             run.name: weights.get(run.name) or run.seconds or DEFAULT_SECONDS for run in self.plan
         }
         self.fractions = {run.name: 1.0 if run.name in done else 0.0 for run in self.plan}
-        self.before = self._sum()
+        # What was done before this call says nothing of its pace: by name, how much of it.
+        self.earlier = {run.name: 1.0 for run in self.plan if run.name in done}
         self.started = time.monotonic()
         self.said = self.started
         self.bars = Progress(
@@ -159,16 +160,20 @@ class Display:
     def __exit__(self, *error) -> None:
         self.bars.stop()
 
-    def _sum(self) -> float:
-        return sum(seconds * self.fractions[name] for name, seconds in self.weights.items())
+    def weigh(self, weights: dict[str, float | None]) -> None:
+        """Take over what is known by now of how long runs take; None leaves a run's as it is."""
+        self.weights |= {name: seconds for name, seconds in weights.items() if seconds}
+
+    def _sum(self, fractions: dict[str, float]) -> float:
+        return sum(self.weights[name] * fraction for name, fraction in fractions.items())
 
     def left(self) -> str:
         """The time left at the pace so far."""
-        now, total = self._sum(), sum(self.weights.values())
-        elapsed = time.monotonic() - self.started
-        if now - self.before < 0.02 * total or elapsed < 10:
+        now, total = self._sum(self.fractions), sum(self.weights.values())
+        own, elapsed = now - self._sum(self.earlier), time.monotonic() - self.started
+        if own < 0.02 * total or elapsed < 10:
             return ''
-        seconds = elapsed * (total - now) / (now - self.before)
+        seconds = elapsed * (total - now) / own
         return f'about {max(1, round(seconds / 60))} min left'
 
     def say(self, text: str) -> None:
@@ -188,13 +193,12 @@ class Display:
     def update(self, run: Run, fraction: float) -> None:
         """A run got further."""
         if run.name in self.resumed and fraction > 0:
-            # An earlier call's work says nothing of the pace.
-            self.before += self.weights[run.name] * fraction
+            self.earlier[run.name] = fraction
             self.resumed.remove(run.name)
         self.fractions[run.name] = max(fraction, self.fractions[run.name])
         if run.name in self.tasks:
             self.bars.update(self.tasks[run.name], completed=self.fractions[run.name])
-        share = self._sum() / sum(self.weights.values())
+        share = self._sum(self.fractions) / sum(self.weights.values())
         self.bars.update(self.total, completed=share, left=self.left())
         if not self.console.is_terminal and time.monotonic() - self.said > 30:
             self.say(', '.join(filter(None, [f'{share:.0%} of all runs', self.left()])))

@@ -569,6 +569,10 @@ def test_the_time_left_follows_the_pace_of_this_call_alone(monkeypatch):
         assert display.left() == 'about 2 min left'
         display.update(plan[1], 0.25)
         assert display.fractions['b'] == 0.5
+        # The first turns out to take twenty minutes, of which five are left.
+        display.weigh({'a': 1200.0, 'b': 120.0})
+        display.weigh({'a': None})
+        assert display.left() == 'about 6 min left'
 
 
 def test_progress_on_a_terminal_is_bars():
