@@ -252,7 +252,8 @@ def test_the_example_of_a_method_becomes_a_row(checkout):
 
 
 def test_the_example_of_a_suite_is_one(tmp_path):
-    (suite,) = blocks(ROOT / 'docs' / 'suites.md', 'python')
+    suite, analysis = blocks(ROOT / 'docs' / 'suites.md', 'python')
     (tmp_path / 'mine.py').write_text(suite)
-    plan = load_suite(tmp_path / 'mine.py').plan
-    assert len(plan) == 3 * (2 + 3)
+    assert len(load_suite(tmp_path / 'mine.py').plan) == 3 * (2 + 3)
+    (tmp_path / 'more.py').write_text(suite + analysis)
+    assert len(load_suite(tmp_path / 'more.py').plan) == 3 * (3 + 4 + 1)
