@@ -231,6 +231,7 @@
       place.replaceChildren(element('p', { class: 'hint' }, 'No row with both, as filtered.'));
       return;
     }
+    byId('better').textContent = columns[yKey].up ? 'up' : 'down';
     const longest = Math.max(...points.map((point) => point.cells[xKey].mean));
     const [name, size] = COSTS[columns[xKey].cost] ?? TIMES[longest < 7200 ? 1 : 0];
     const xs = points.map((point) => point.cells[xKey].mean / size);

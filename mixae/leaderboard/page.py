@@ -117,7 +117,12 @@ def _data(table: Table, records: Sequence[RunRecord]) -> dict:
             for record_id, record in shown.items()
         },
         columns=[
-            dict(id=f'c{index}', header=header, unit=column.unit, cost=column.kind.cost)
+            dict(
+                id=f'c{index}',
+                header=header,
+                cost=column.kind.cost,
+                up=column.higher_is_better,
+            )
             for index, (column, header) in enumerate(
                 (column, column_header(column)) for column in table.columns
             )

@@ -8,7 +8,6 @@ device, what it cost and what came out. Tables are built from records and publis
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import re
@@ -25,6 +24,7 @@ from jsonschema import Draft202012Validator
 
 SCHEMA_VERSION = 1
 SUFFIX = '.record.json'
+_MAX = sys.float_info.max
 
 # Where a configuration was run and how far along it was say nothing about what it computes.
 _NOT_CONFIG = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'local_rank')
@@ -244,7 +244,7 @@ def new_record(*, roots: Sequence[str | os.PathLike] = (), **fields) -> RunRecor
     record = RunRecord(portable(filled, roots))
     try:
         record['digest'] = digest(record)
-    except TypeError as error:
+    except (TypeError, UnicodeEncodeError) as error:
         raise RecordError(f'this record holds a value that JSON has no form for: {error}') from None
     validate_record(record)
     return record
@@ -270,10 +270,14 @@ def validate_record(record: Mapping, name: str = 'this record') -> None:
         for error in _validator().iter_errors(record)
     ]
     for where, value in _leaves(record):
-        if isinstance(value, float) and not math.isfinite(value):
-            problems.append(f'{where}: {value} is not a finite number')
+        if isinstance(value, (int, float)) and not -_MAX <= value <= _MAX:
+            problems.append(f'{where}: {str(value)[:20]} is not a finite number')
         if isinstance(value, str) and _is_machine_path(value):
             problems.append(f'{where}: holds a path of one machine; make it relative (`portable`)')
+    try:
+        _canonical(record).encode()
+    except UnicodeEncodeError as error:
+        problems.append(f'document: {error.object[error.start]!r} is half a character')
     for where, curve in (record.get('curves') or {}).items() if not problems else ():
         for line, values in curve['lines'].items():
             if len(values) != len(curve['x']):
@@ -365,10 +369,13 @@ def read_record(path: str | os.PathLike) -> RunRecord:
         raise RecordError(f'{path}: not UTF-8 text ({error}); is this a run record?') from error
     try:
         content = json.loads(text, parse_constant=float)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        cause = getattr(error, 'msg', error)
+        if isinstance(error, json.JSONDecodeError):
+            cause = f'line {error.lineno}: {cause}'
         raise RecordError(
-            f'{path}: not a whole JSON document (line {error.lineno}: {error.msg}); it was cut off '
-            'or damaged. Remove it and run that evaluation again.'
+            f'{path}: not a whole JSON document ({cause}); it was cut off or damaged. Remove it '
+            'and run that evaluation again.'
         ) from error
     if not isinstance(content, dict):
         raise RecordError(f'{path}: holds a JSON {type(content).__name__}, not a run record.')

@@ -7,7 +7,7 @@ from PIL import Image
 
 from mixae.leaderboard.page import load_images, to_html
 from mixae.leaderboard.published import load_published
-from mixae.leaderboard.record import read_records
+from mixae.leaderboard.record import metric, read_records
 from mixae.leaderboard.tables import build_table, select_published
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
@@ -253,6 +253,18 @@ def test_labels_of_the_plot_are_whole_and_apart(page, width):
             });""",
         )
         assert wrong == []
+
+
+def test_the_plot_says_which_way_is_better(browser, make_record, tmp_path):
+    metrics = {'aft/nrmse': metric(0.2, '', False), 'aft/r2': metric(0.6, '')}
+    records = [make_record(task='separability', metrics=metrics)]
+    path = tmp_path / 'page.html'
+    path.write_text(to_html(build_table(records), records), 'utf-8')
+    browser.get(path.as_uri())
+    for choice, way in (('NRMSE after', 'down'), ('R² after', 'up')):
+        choose(browser, 'plot-y', choice)
+        assert f'Further {way} and to the left' in browser.find_element('id', 'cost').text
+    assert browser.get_log('browser') == []
 
 
 def test_curves_show_layers_and_chance(page):

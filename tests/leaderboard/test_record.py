@@ -244,6 +244,30 @@ def test_json_that_is_no_record(tmp_path, text):
         read_record(path)
 
 
+@pytest.mark.parametrize(
+    'text', ['[' * 200_000, f'{{"schema_version": {"1" * 5000}}}', '\ufeff{}'], ids=len
+)
+def test_json_that_python_does_not_read(tmp_path, text):
+    path = tmp_path / 'x.record.json'
+    path.write_text(text)
+    with pytest.raises(RecordError, match='not a whole JSON document') as error:
+        read_records(tmp_path)
+    assert str(path) in str(error.value) and len(str(error.value)) < 600
+
+
+def test_numbers_and_characters_that_tables_cannot_hold(make_record, tmp_path):
+    with pytest.raises(RecordError, match='JSON has no form for'):
+        make_record(budget='half of a pair: \ud83d')
+    path = write_record(make_record(budget='whole: \U0001f600'), tmp_path)
+    assert read_record(path)['budget'] == 'whole: \U0001f600'
+    content = json.loads(path.read_text())
+    content['budget'] = 'half: \ud83d'
+    content['metrics']['accuracy/top1']['value'] = 10**400
+    path.write_text(json.dumps(content))
+    with pytest.raises(RecordError, match='1000.* is not a finite number\n.*half a character'):
+        read_record(path)
+
+
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / 'x.record.json'
     path.write_bytes(b'\xff\xfe\x00')
