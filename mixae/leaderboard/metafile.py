@@ -1,7 +1,6 @@
 """Run records as a model index file (`metafile.yml`) in OpenMMLab's format."""
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import yaml
 
@@ -66,7 +65,7 @@ def to_metafile(records: Sequence[RunRecord], method: str) -> str:
         raise TableError(f'none of {len(records)} records is of a pre-trained {method}.')
     runs: dict[str, list[RunRecord]] = {}
     for record in sorted(own, key=lambda r: (_model_name(r), r['task'], r['created'])):
-        runs.setdefault(record['pretraining']['sha256'], []).append(record)
+        runs.setdefault(record['pretraining']['sha256'] or _model_name(record), []).append(record)
     paper = PAPERS[method]
     collection = dict(
         Name=paper['name'],
@@ -96,21 +95,27 @@ def _model_name(record: RunRecord) -> str:
         record['method'],
         *(f'{key}-{value}' for key, value in sorted(changed.items())),
         f'{backbone["arch"]}-p{backbone["patch_size"]}',
-        f'{pretraining["dataset"]}-{pretraining["epochs"]}e',
-        f'seed{pretraining["seed"]}',
+        pretraining['dataset'],
     ]
+    if pretraining['epochs'] is not None:
+        parts[-1] += f'-{pretraining["epochs"]}e'
+    if pretraining['seed'] is not None:
+        parts.append(f'seed{pretraining["seed"]}')
     return '_'.join(parts).lower().replace(' ', '')
 
 
 def _model(records: Sequence[RunRecord], collection: str) -> dict:
     first = records[0]
     pretraining = first['pretraining']
+    resources = pretraining['device']
+    if resources and pretraining['device_count']:
+        resources = f'{pretraining["device_count"]}x {resources}'
     metadata = {
         'Epochs': pretraining['epochs'],
         'Images Seen': pretraining['images_seen'],
         'FLOPs of the Run': pretraining['flops'],
         'Training Time (s)': pretraining['seconds'],
-        'Training Resources': f'{pretraining["device_count"]}x {pretraining["device"]}',
+        'Training Resources': resources,
         'Labels in Pre-training': pretraining['labels_in_pretraining'],
         'Commit': pretraining['commit'],
         'Checkpoint SHA-256': pretraining['sha256'],
@@ -119,7 +124,7 @@ def _model(records: Sequence[RunRecord], collection: str) -> dict:
         Name=_model_name(first),
         **{'In Collection': collection},
         Metadata={key: value for key, value in metadata.items() if value is not None},
-        Config=str(PurePosixPath(pretraining['config'])),
+        Config=pretraining['config'],
         Weights=None,
         Results=[_result(record) for record in records if record['task'] in TASKS],
     )

@@ -699,15 +699,21 @@ def _footnotes(table: Table) -> list[str]:
     budgets = sorted({r['budget'] for row in table.rows for r in row.records if r['budget']})
     if budgets:
         notes.append('Budget: ' + '; '.join(budgets) + '.')
+    alike: dict[tuple[str, str], list[str]] = defaultdict(list)
     for column in table.columns:
         if column.note and column.note not in column.header:
             data = f' on {column.dataset}' if column.dataset not in column.header else ''
-            notes.append(f'{column.header}{data}: {column.note}.')
+            alike[column.note, data].append(column.header)
+    notes += [f'{", ".join(names)}{data}: {note}.' for (note, data), names in alike.items()]
+    told: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in table.rows:
         for note in row.notes:
-            text = f'{row.source}, {row.method_text} {row.variant_text}'.rstrip()
-            notes.append(f'{text}: {" ".join(note.split())}.')
-    return list(dict.fromkeys(notes))
+            note = ' '.join(note.split()).rstrip('.')
+            told[row.source, note].append(f'{row.method_text} {row.variant_text}'.rstrip())
+    for (source, note), names in told.items():
+        place = f'{source}, {names[0]}' if len(set(names)) == 1 else source
+        notes.append(f'{place}: {note}.')
+    return notes
 
 
 # ---- writing ---------------------------------------------------------------------------------

@@ -42,6 +42,15 @@ def test_shares_are_given_in_percent_and_unknown_costs_left_out(make_record):
     assert 'FLOPs of the Run' not in model['Metadata']
 
 
+def test_a_run_that_little_is_known_of(make_record):
+    unknown = dict.fromkeys(['sha256', 'config', 'device', 'device_count', 'seconds', 'epochs'])
+    records = [make_record(pretraining=unknown | dict(seed=seed)) for seed in (0, 1)]
+    first, second = yaml.safe_load(to_metafile(records, 'mae'))['Models']
+    assert first['Config'] is None and 'Training Resources' not in first['Metadata']
+    assert 'none' not in first['Name'] and first['Name'] != second['Name']
+    assert [len(model['Results']) for model in (first, second)] == [1, 1]
+
+
 def test_names_hold_what_would_break_yaml(make_record):
     record = make_record(variant={'mix': "{a: 'b'} # <&>"}, method='mixedae')
     (model,) = yaml.safe_load(to_metafile([record], 'mixedae'))['Models']

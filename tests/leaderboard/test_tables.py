@@ -405,6 +405,10 @@ def test_measured_separability_stands_beside_the_papers_table_4(make_record):
     paper = after['imae', 'published: i-MAE, Table 4']
     assert float(paper['Cosine after']) == 0.796 and float(paper['NRMSE before']) == 0.179
     assert after['imae', 'measured']['NRMSE after rank'] == '1', 'lower is better'
+    notes = [note for note in table.footnotes if 'lasso-separability' in note]
+    assert len(notes) == 1 and notes[0].startswith('NRMSE before, NRMSE after, R² before')
+    (note,) = [note for note in table.footnotes if 'normalises' in note]
+    assert note.startswith("i-MAE, Table 4: 'Fore'") and not note.endswith('..')
     assert float(after['imae', 'measured']['NRMSE before delta']) == pytest.approx(-0.1)
 
 
