@@ -1,14 +1,17 @@
 """Step time and peak memory of dense transfer: ours beside what it replaces.
 
-    python benchmarks/dense_step.py --compare windows upernet --json out.json
+    python benchmarks/dense_step.py --compare windows backbone upernet --json out.json
 
 ``windows``: the encoder with windows of 14 patches and four global layers against global attention
-in every layer, forward and backward at 1024 pixels. ``upernet``: a training step of UperNet with
-our backbone against mmseg's own MAE backbone at 512. Everything timed lives in one process and
-takes turns in random order, round after round, so that a busy machine slows all alike; ratios are
-taken within a round, by the clock and by the time on processors (which does not count waiting for
-a core; without meaning on a GPU). Peak memory is that of a process of its own that takes one step,
-less what it held before the step (GPU: torch's peak of allocated memory).
+in every layer, forward and backward at 1024 pixels. ``backbone``: our encoder against mmseg's own
+MAE backbone at 512, forward and backward, with UperNet's four outputs. ``upernet``: the same two in
+a training step of UperNet, whose neck and heads take the greater part.
+
+Everything timed lives in one process and takes turns in random order, round after round, so that a
+busy machine slows all alike; ratios are taken within a round, by the clock and by the time on
+processors (which does not count waiting for a core; without meaning on a GPU). Peak memory is that
+of a process of its own that takes one step, less what it held before the step (GPU: torch's peak of
+allocated memory).
 """
 
 import argparse
@@ -20,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,7 +37,7 @@ from mmseg.registry import MODELS  # noqa: E402
 from mmseg.structures import SegDataSample  # noqa: E402
 
 import mixae  # noqa: E402, F401
-from mixae.leaderboard.record import collect_environment  # noqa: E402
+from mixae.leaderboard.record import collect_environment, portable  # noqa: E402
 from mixae.models import MaskedViT  # noqa: E402
 
 # width, layers, heads, layers of the pyramid, global layers with windows
@@ -43,22 +47,33 @@ ARCHS = dict(
     b=(768, 12, 12, (3, 5, 7, 11), (2, 5, 8, 11)),
     l=(1024, 24, 16, (7, 11, 15, 23), (5, 11, 17, 23)),
 )
-SIZES = dict(windows=1024, upernet=512)
-VARIANTS = dict(windows=('global attention', 'windows of 14'), upernet=("mmseg's MAE", 'ours'))
+SIZES = dict(windows=1024, backbone=512, upernet=512)
+VARIANTS = dict(
+    windows=('global attention', 'windows of 14'),
+    backbone=("mmseg's MAE", 'ours'),
+    upernet=("mmseg's MAE", 'ours'),
+)
 
 
 def build_step(
-    compare: str, variant: str, arch: str, size: int, batch: int, device: str = 'cpu'
+    compare: str,
+    variant: str,
+    arch: str,
+    size: int,
+    batch: int,
+    device: str = 'cpu',
+    precision: str = 'fp32',
 ) -> Callable[[], None]:
     """One forward and backward pass.
 
     Args:
-        compare (str): 'windows' or 'upernet'.
+        compare (str): 'windows', 'backbone' or 'upernet'.
         variant (str): Of :data:`VARIANTS`; the first is what ours is compared with.
         arch (str): Of :data:`ARCHS`.
         size (int): Side of the images in pixels.
         batch (int): Images.
         device (str): Where. Defaults to 'cpu'.
+        precision (str): 'fp32', or 'bf16' for autocast. Defaults to 'fp32'.
 
     Raises:
         ValueError: An unknown comparison or variant.
@@ -67,12 +82,15 @@ def build_step(
         raise ValueError(f'{compare!r} has no variant {variant!r}; there are {VARIANTS}.')
     torch.manual_seed(0)
     images = torch.randn(batch, 3, size, size, device=device)
-    build = _windows if compare == 'windows' else _upernet
+    build = dict(windows=_windows, backbone=_backbone, upernet=_upernet)[compare]
     model, loss = build(variant, arch, size, images)
     model.to(device).train()
 
     def step() -> None:
-        loss().backward()
+        bf16 = torch.autocast(torch.device(device).type, dtype=torch.bfloat16)
+        with bf16 if precision == 'bf16' else nullcontext():
+            value = loss()
+        value.backward()
         model.zero_grad(set_to_none=False)
         if device != 'cpu':
             torch.cuda.synchronize()
@@ -92,10 +110,10 @@ def _windows(variant: str, arch: str, size: int, images: torch.Tensor):
     return model, lambda: model(images)[0].square().mean()
 
 
-def _upernet(variant: str, arch: str, size: int, images: torch.Tensor):
+def _backbone_cfg(variant: str, arch: str, size: int) -> dict:
     width, depth, heads, layers, _ = ARCHS[arch]
     if variant == 'ours':
-        backbone = dict(
+        return dict(
             type='mixae.MaskedViT',
             arch=arch,
             img_size=size,
@@ -105,25 +123,34 @@ def _upernet(variant: str, arch: str, size: int, images: torch.Tensor):
             train_pos_embed=True,
             drop_path_rate=0.1,
         )
-    else:
-        backbone = dict(
-            type='MAE',
-            img_size=(size, size),
-            embed_dims=width,
-            num_layers=depth,
-            num_heads=heads,
-            mlp_ratio=4,
-            init_values=1.0,
-            out_indices=list(layers),
-            drop_path_rate=0.1,
-        )
+    return dict(
+        type='MAE',
+        img_size=(size, size),
+        embed_dims=width,
+        num_layers=depth,
+        num_heads=heads,
+        mlp_ratio=4,
+        init_values=1.0,
+        out_indices=list(layers),
+        drop_path_rate=0.1,
+    )
+
+
+def _backbone(variant: str, arch: str, size: int, images: torch.Tensor):
+    with DefaultScope.overwrite_default_scope('mmseg'):
+        model = MODELS.build(_backbone_cfg(variant, arch, size))
+    return model, lambda: sum(features.square().mean() for features in model(images))
+
+
+def _upernet(variant: str, arch: str, size: int, images: torch.Tensor):
+    width = ARCHS[arch][0]
     head = dict(num_classes=150, norm_cfg=dict(type='BN'), dropout_ratio=0.1)
     with DefaultScope.overwrite_default_scope('mmseg'):
         model = MODELS.build(
             dict(
                 type='EncoderDecoder',
                 data_preprocessor=dict(type='SegDataPreProcessor'),
-                backbone=backbone,
+                backbone=_backbone_cfg(variant, arch, size),
                 neck=dict(type='Feature2Pyramid', embed_dim=width, norm_cfg=dict(type='BN')),
                 decode_head=dict(
                     type='UPerHead',
@@ -160,7 +187,7 @@ def peak_memory(compare: str, variant: str, args: argparse.Namespace) -> int:
     """Bytes that one step needs on top of the model, in a process of its own."""
     command = [sys.executable, __file__, '--measure-memory', compare, variant]
     command += ['--arch', args.arch, '--batch', str(args.batch), '--device', args.device]
-    command += ['--threads', str(args.threads)]
+    command += ['--threads', str(args.threads), '--precision', args.precision]
     command += ['--size', str(args.size)] if args.size else []
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return int(done.stdout.split()[-1])
@@ -168,9 +195,8 @@ def peak_memory(compare: str, variant: str, args: argparse.Namespace) -> int:
 
 def measure_memory(compare: str, variant: str, args: argparse.Namespace) -> int:
     """What :func:`peak_memory` runs in its process."""
-    step = build_step(
-        compare, variant, args.arch, args.size or SIZES[compare], args.batch, args.device
-    )
+    size = args.size or SIZES[compare]
+    step = build_step(compare, variant, args.arch, size, args.batch, args.device, args.precision)
     if args.device != 'cpu':
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -193,7 +219,9 @@ def measure(compare: str, args: argparse.Namespace) -> dict:
     """Times and memory of both variants of a comparison."""
     size = args.size or SIZES[compare]
     steps = {
-        variant: build_step(compare, variant, args.arch, size, args.batch, args.device)
+        variant: build_step(
+            compare, variant, args.arch, size, args.batch, args.device, args.precision
+        )
         for variant in VARIANTS[compare]
     }
     for step in steps.values():
@@ -215,13 +243,14 @@ def measure(compare: str, args: argparse.Namespace) -> dict:
         arch=args.arch,
         size=size,
         batch=args.batch,
+        precision=args.precision,
         rounds=args.rounds,
         variants={
             variant: dict(
                 seconds=seconds[variant],
                 cpu_seconds=cpu_seconds[variant],
-                ratio=_ratio(seconds[variant], seconds[baseline]),
-                cpu_ratio=_ratio(cpu_seconds[variant], cpu_seconds[baseline]),
+                ratio=_ratios(seconds[variant], seconds[baseline]),
+                cpu_ratio=_ratios(cpu_seconds[variant], cpu_seconds[baseline]),
                 peak_memory_bytes=peak_memory(compare, variant, args),
             )
             for variant in seconds
@@ -229,8 +258,10 @@ def measure(compare: str, args: argparse.Namespace) -> dict:
     )
 
 
-def _ratio(ours: list[float], theirs: list[float]) -> float:
-    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+def _ratios(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Median, least and largest of the ratios within each round."""
+    ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
+    return dict(median=statistics.median(ratios), min=min(ratios), max=max(ratios))
 
 
 def main() -> None:
@@ -242,6 +273,7 @@ def main() -> None:
     parser.add_argument('--size', type=int, help='pixels, in place of 1024 and 512')
     parser.add_argument('--batch', type=int, default=2, help='images; UperNet needs 2 or more')
     parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--precision', choices=['fp32', 'bf16'], default='fp32')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads())
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--json', type=Path, help='write the measurements here')
@@ -251,21 +283,39 @@ def main() -> None:
     if args.measure_memory:
         print(measure_memory(*args.measure_memory, args))
         return
-    results = [measure(compare, args) for compare in args.compare]
+    environment = collect_environment()
+    device = f'{environment["device"]["name"]}, {args.threads} CPU threads, {args.precision}'
+    print(f'# {device}; ratios: median (least..largest) of {args.rounds} rounds', flush=True)
     print('| comparison | variant | s a step | to the first | CPU s | to the first | peak, GB |')
     print('|---|---|---|---|---|---|---|')
-    for result in results:
-        for variant, found in result['variants'].items():
-            print(
-                f'| {result["compare"]}, ViT-{result["arch"]}, {result["size"]} px | {variant} '
-                f'| {statistics.median(found["seconds"]):.3g} | {found["ratio"]:.2f} '
-                f'| {statistics.median(found["cpu_seconds"]):.3g} | {found["cpu_ratio"]:.2f} '
-                f'| {found["peak_memory_bytes"] / 1e9:.2f} |'
-            )
+    results = []
+    for compare in args.compare:
+        results.append(measure(compare, args))
+        print_result(results[-1])
     if args.json:
         args.json.parent.mkdir(parents=True, exist_ok=True)
-        content = dict(environment=collect_environment(), threads=args.threads, results=results)
+        command = ' '.join(['python', 'benchmarks/dense_step.py', *sys.argv[1:]])
+        content = dict(
+            command=portable(command), **environment, threads=args.threads, results=results
+        )
         args.json.write_text(json.dumps(content, indent=1) + '\n')
+
+
+def print_result(result: dict) -> None:
+    """A comparison as lines of the table."""
+    for variant, found in result['variants'].items():
+        wall, cpu = (
+            '{median:.2f} ({min:.2f}..{max:.2f})'.format(**found[name])
+            for name in ('ratio', 'cpu_ratio')
+        )
+        print(
+            f'| {result["compare"]}, ViT-{result["arch"]}, {result["size"]} px, '
+            f'{result["batch"]} images | {variant} '
+            f'| {statistics.median(found["seconds"]):.3g} | {wall} '
+            f'| {statistics.median(found["cpu_seconds"]):.3g} | {cpu} '
+            f'| {found["peak_memory_bytes"] / 1e9:.2f} |',
+            flush=True,
+        )
 
 
 if __name__ == '__main__':

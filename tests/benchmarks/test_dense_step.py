@@ -20,7 +20,7 @@ def benchmark():
     return module
 
 
-@pytest.mark.parametrize('compare', ['windows', 'upernet'])
+@pytest.mark.parametrize('compare', ['windows', 'backbone', 'upernet'])
 def test_both_variants_are_the_same_model_but_for_what_is_compared(benchmark, compare):
     sizes = []
     for variant in benchmark.VARIANTS[compare]:
@@ -50,11 +50,24 @@ def test_an_unknown_variant_is_refused(benchmark):
 def test_it_prints_and_writes_what_it_measured(tmp_path):
     out = tmp_path / 'out.json'
     command = [sys.executable, SCRIPT, '--arch', 'ti', '--size', '96', '--rounds', '2']
+    command += ['--precision', 'bf16', '--threads', '1']
     done = subprocess.run([*command, '--json', out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    results = json.loads(out.read_text())['results']
-    assert [r['compare'] for r in results] == ['windows', 'upernet']
-    for result in results:
+    content = json.loads(out.read_text())
+    assert content['command'].startswith('python benchmarks/dense_step.py --arch ti --size 96')
+    assert content['device']['name'] and content['threads'] == 1
+    assert [r['compare'] for r in content['results']] == ['windows', 'backbone', 'upernet']
+    for result in content['results']:
+        first, second = result['variants'].values()
+        assert first['ratio'] == dict(median=1.0, min=1.0, max=1.0)
+        ratios = [a / b for a, b in zip(second['seconds'], first['seconds'], strict=True)]
+        assert second['ratio']['min'] == min(ratios) and second['ratio']['max'] == max(ratios)
         for variant, found in result['variants'].items():
-            assert f'| {variant} |' in done.stdout
+            wall = '{median:.2f} ({min:.2f}..{max:.2f})'.format(**found['ratio'])
+            (line,) = [
+                line
+                for line in done.stdout.splitlines()
+                if line.startswith(f'| {result["compare"]},') and f'| {variant} |' in line
+            ]
+            assert f'| {wall} |' in line
             assert len(found['seconds']) == 2 and found['peak_memory_bytes'] > 0
