@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
+from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.engine import launch
 from mixae.engine.resolve import ConfigError
 from mixae.models import MaskedViT
+from mixae.registry import DATASETS
 from mixae.visualization.dense_pictures import draw_predictions
 
 ROOT = Path(__file__).parents[2] / 'configs'
@@ -84,6 +87,30 @@ def test_a_run_leaves_a_record_and_pictures(
         assert np.abs(truth - prediction).max() > 30
     metrics = launch.test(small(name, scenes, tmp_path), str(trained))
     assert metrics[metric] == pytest.approx(record['metrics'][metric]['value'])
+
+
+@pytest.mark.parametrize('name', ['vitmini_detection', 'vitmini_segmentation'])
+def test_the_long_runs_are_evaluated_on_scenes_that_no_other_run_sees(name, tmp_path):
+    short, long = (
+        Config.fromfile(ROOT / f'transfer/digit_scenes/{n}.py') for n in (name, f'{name}_long')
+    )
+    scenes = {}
+    for cfg in (short, long):
+        dataset = cfg.val_dataloader.dataset
+        assert cfg.test_dataloader.dataset == dataset
+        # A hundredth of everything.
+        dataset.data_root = str(tmp_path / str(dataset.indices))
+        count = dataset.get('options', {}).get('num_test', DEFAULTS['scenes'].num_test)
+        dataset.options = dict(num_train=2, num_test=count // 100)
+        dataset.indices = int(dataset.indices / 100)
+        init_default_scope(cfg.default_scope)
+        built = DATASETS.build(dataset)
+        scenes[cfg.protocol.name] = [
+            Path(built.get_data_info(i)['img_path']).stem for i in range(len(built))
+        ]
+    assert list(scenes.values()) == [['000000'], ['000003', '000004', '000005']]
+    # The pictures are the same however many are made, so that those others are the first three.
+    assert DEFAULTS['scenes'].num_test == 300 and len(scenes) == 2
 
 
 def test_pictures_need_a_detector_or_a_segmentor(tmp_path):
