@@ -36,8 +36,8 @@ def export(
         Path: ``out``.
 
     Raises:
-        CheckpointError: An unreadable checkpoint, one without an encoder, or with parts of an
-            encoder that the layout has no place for.
+        CheckpointError: An unreadable checkpoint, one without an encoder or with parts of one
+            missing (a detector's has no final norm), or that the layout has no place for.
         ValueError: An unknown layout or ending, or heads that do not divide the width.
     """
     out = Path(out)
@@ -52,6 +52,7 @@ def export(
         expected = 'a folder' if layout == 'huggingface' else ' or '.join(endings)
         raise ValueError(f'--out {out}: the layout {layout} is written as {expected}.')
     state = encoder_state(read_checkpoint(checkpoint), checkpoint)
+    _check_complete(state, checkpoint)
     state = {key: value.contiguous() for key, value in state.items()}
     out.parent.mkdir(parents=True, exist_ok=True)
     if layout == 'mmpretrain':
@@ -79,7 +80,8 @@ def hugging_face_config(state: dict[str, Tensor], num_heads: int | None = None) 
     """The ``ViTConfig`` of an encoder's weights.
 
     Raises:
-        ValueError: ``num_heads`` does not divide the width, or is needed and was not given.
+        ValueError: ``num_heads`` does not divide the width, or is needed and was not given; a grid
+            that is not square, which weights do not tell the sides of.
     """
     projection = state['patch_embed.projection.weight']
     width, _, patch_size, _ = projection.shape
@@ -89,7 +91,10 @@ def hugging_face_config(state: dict[str, Tensor], num_heads: int | None = None) 
     if width % num_heads:
         raise ValueError(f'{num_heads} heads do not divide a width of {width}.')
     depth = 1 + max(int(key.split('.')[1]) for key in state if key.startswith('layers.'))
-    side = round((state['pos_embed'].shape[1] - 1) ** 0.5)
+    num_patches = state['pos_embed'].shape[1] - 1
+    side = round(num_patches**0.5)
+    if side * side != num_patches:
+        raise ValueError(f'A position embedding of {num_patches} patches is not of a square image.')
     return dict(
         architectures=['ViTModel'],
         model_type='vit',
@@ -117,6 +122,22 @@ def _split_qkv(state: dict[str, Tensor]) -> dict[str, Tensor]:
         for part, rows in zip(('query', 'key', 'value'), value.chunk(3), strict=True):
             apart[key.replace('.qkv.', f'.{part}.')] = rows.contiguous()
     return apart
+
+
+def _check_complete(state: dict[str, Tensor], checkpoint: str | Path) -> None:
+    """A library that loads what is missing as random weights, as some do, says so at best."""
+    needed = ['cls_token', 'pos_embed', 'patch_embed.projection.weight']
+    missing = [key for key in needed if key not in state]
+    if missing:
+        raise CheckpointError(
+            f'{checkpoint} has no ViT as its encoder: {", ".join(missing)} missing; the first '
+            f'keys: {", ".join(list(state)[:3])}.'
+        )
+    if 'ln1.weight' not in state and 'ln2.weight' not in state:
+        raise CheckpointError(
+            f'{checkpoint}: its encoder has no final norm, as in detectors and segmentors, and '
+            'would get a random one. Export the pre-training checkpoint that it started from.'
+        )
 
 
 def _check(unknown: list[str], layout: str, checkpoint: str | Path) -> None:

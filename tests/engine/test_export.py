@@ -139,6 +139,32 @@ def test_a_part_that_the_layout_has_no_place_for_is_refused(encoder, tmp_path):
         export(path, 'timm', tmp_path / 'vit.safetensors')
 
 
+@pytest.mark.parametrize('layout, out', [('timm', 'a.safetensors'), ('huggingface', 'a')])
+def test_an_encoder_without_its_final_norm_is_refused(layout, out, tmp_path):
+    """A detector's: Hugging Face would put a random norm there."""
+    vit = MaskedViT('ti', img_size=64, out_type='featmap', final_norm=False)
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in vit.state_dict().items()}), path)
+    with pytest.raises(CheckpointError, match='no final norm.*Export the pre-training checkpoint'):
+        export(path, layout, tmp_path / out)
+    assert not (tmp_path / out).exists()
+
+
+def test_another_architecture_is_refused(tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(2, 3, 7, 7)}), path)
+    with pytest.raises(CheckpointError, match='no ViT as its encoder: cls_token, .*conv1.weight'):
+        export(path, 'mmpretrain', tmp_path / 'a.pth')
+
+
+def test_hugging_face_needs_a_square_grid(tmp_path):
+    vit = MaskedViT('ti', img_size=(64, 96))
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict={f'backbone.{k}': v for k, v in vit.state_dict().items()}), path)
+    with pytest.raises(ValueError, match='24 patches is not of a square image'):
+        export(path, 'huggingface', tmp_path / 'a')
+
+
 def test_heads_of_a_narrow_encoder_must_be_said(tmp_path):
     vit = MaskedViT(
         dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48),
