@@ -94,6 +94,16 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
     return checkpoint
 
 
+def misfit(path: str | Path, model: nn.Module, error: RuntimeError) -> CheckpointError:
+    """What torch says of a state that does not fit a model, as one line that says what to do."""
+    lines = [' '.join(line.split()).rstrip('.') for line in str(error).splitlines() if line.strip()]
+    return CheckpointError(
+        f'{path} does not fit {type(model).__name__} as this config describes it. '
+        f'{"; ".join(line[:300] for line in lines[1:4])}. Choose the config that trained the '
+        'checkpoint.'
+    )
+
+
 def _is_state(content) -> bool:
     return (
         isinstance(content, dict)

@@ -15,7 +15,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
-from mixae.engine.pretrained import CheckpointError, read_checkpoint
+from mixae.engine.pretrained import CheckpointError, misfit, read_checkpoint
 from mixae.engine.resolve import ConfigError, resolve
 from mixae.registry import RUNNERS
 
@@ -120,16 +120,7 @@ class MixaeRunner(Runner):
         try:
             _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
         except RuntimeError as error:
-            lines = [
-                ' '.join(line.split()).rstrip('.')
-                for line in str(error).splitlines()
-                if line.strip()
-            ]
-            raise CheckpointError(
-                f'{filename} does not fit {type(model).__name__} as this config describes it. '
-                f'{"; ".join(line[:300] for line in lines[1:4])}. Choose the config that '
-                'trained the checkpoint.'
-            ) from error
+            raise misfit(filename, model, error) from error
         self._has_loaded = True
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint

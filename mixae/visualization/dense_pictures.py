@@ -10,7 +10,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mixae.engine.pretrained import read_checkpoint
+from mixae.engine.pretrained import misfit, read_checkpoint
 from mixae.engine.resolve import ConfigError, resolve
 from mixae.registry import DATASETS, MODELS, VISUALIZERS
 
@@ -44,8 +44,7 @@ def draw_predictions(
 
     Raises:
         ConfigError: The config is neither a detector's nor a segmentor's, or an unknown split.
-        CheckpointError: An unreadable checkpoint.
-        RuntimeError: A checkpoint of another model.
+        CheckpointError: An unreadable checkpoint, or one of another model.
     """
     if split not in ('train', 'val', 'test'):
         raise ConfigError(f'split={split!r}: choose train, val or test.')
@@ -63,7 +62,10 @@ def draw_predictions(
     cfg, _ = resolve(cfg, cuda=device != 'cpu')
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
-    model.load_state_dict(state)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise misfit(checkpoint, model, error) from error
     model.to(device).eval()
 
     dataset_cfg = cfg[f'{split}_dataloader'].dataset

@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.engine import launch
+from mixae.engine.pretrained import CheckpointError
 from mixae.engine.resolve import ConfigError
 from mixae.models import MaskedViT
 from mixae.registry import DATASETS
@@ -111,6 +112,12 @@ def test_the_long_runs_are_evaluated_on_scenes_that_no_other_run_sees(name, tmp_
     assert list(scenes.values()) == [['000000'], ['000003', '000004', '000005']]
     # The pictures are the same however many are made, so that those others are the first three.
     assert DEFAULTS['scenes'].num_test == 300 and len(scenes) == 2
+
+
+def test_pictures_of_another_checkpoint_are_refused(scenes, checkpoint, tmp_path):
+    cfg = small('vitmini_detection', scenes, tmp_path)
+    with pytest.raises(CheckpointError, match='epoch_8.pth does not fit MaskRCNN .*Missing key'):
+        draw_predictions(cfg, checkpoint, tmp_path)
 
 
 def test_pictures_need_a_detector_or_a_segmentor(tmp_path):
