@@ -145,37 +145,14 @@ def test_categories_beyond_the_classes_are_left_out(coco, tmp_path):
 
 
 @pytest.mark.parametrize('split', ['train2017', 'val2017'])
-@pytest.mark.parametrize(
-    'change, message',
-    [
-        (
-            lambda c: c.update(categories=[]),
-            r'lacks 80 of the 80 classes: person, .*: none\.',
-        ),
-        (
-            lambda c: c['categories'].pop(2),
-            r'lacks 1 of the 80 classes: car\. Its cat',
-        ),
-        (
-            lambda c: c['categories'][0].update(name='human'),
-            r'lacks 1 .*: person\. .*: human,',
-        ),
-        (lambda c: c['categories'].reverse(), r'in another order.*: toothbrush, .*expected person'),
-        (lambda c: c['categories'].append(dict(id=99, name='car')), r'the classes twice'),
-        (lambda c: c.pop('categories'), r'no categories, only images, annotations\. Set ann_file'),
-    ],
-    ids=['none', 'one missing', 'renamed', 'another order', 'twice', 'no list'],
-)
-def test_categories_that_are_not_the_classes_stop_before_training(
-    split, change, message, coco, tmp_path
-):
+def test_categories_that_are_not_the_classes_stop_before_training(split, coco, tmp_path):
     root = coco()
     path = root / f'annotations/instances_{split}.json'
     content = json.loads(path.read_text())
-    change(content)
+    content['categories'].pop(2)
     path.write_text(json.dumps(content))
     cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
-    with pytest.raises(DataError, match=rf'instances_{split}\.json .*{message}'):
+    with pytest.raises(DataError, match=rf'instances_{split}\.json lacks 1 of the 80 classes: car'):
         launch.train(cfg, pretrained='scratch')
     assert not list(tmp_path.glob('**/scalars.json'))  # no step was taken
 
