@@ -294,6 +294,28 @@ def test_fits_and_can_be_read(page, width, scheme):
     assert box['left'] >= 0 and box['right'] <= width
 
 
+@pytest.mark.parametrize('width', [390, 1280])
+def test_long_names_push_nothing_out_of_the_page(browser, make_record, tmp_path, width):
+    long = dict(method=300 * 'a', budget=300 * 'b', variant={100 * 'c': 100 * 'd'})
+    data = dict(name='A data set with a longer name', description=300 * 'e', split=None)
+    data |= dict(n_train=None, n_test=None)
+    records = [make_record(**long), make_record(**long, seed=1, dataset=data)]
+    path = tmp_path / 'page.html'
+    path.write_text(to_html(build_table(records), records, title=300 * 'f'), 'utf-8')
+    metrics(browser, width, 900)
+    browser.get(path.as_uri())
+    outside = js(
+        browser,
+        """return [...document.querySelectorAll('main *')].filter((e) => {
+          const [own, cell] = [e.getBoundingClientRect(), e.closest('td')?.getBoundingClientRect()];
+          return own.width > 1 && (!e.closest('.scroll') && own.right > innerWidth
+            || cell && own.right > cell.right - 8);
+        }).map((e) => `${e.tagName} ${e.id} ${e.textContent.slice(0, 20)}`)""",
+    )
+    assert [name for name in outside if not name.startswith('TD')] == []
+    assert js(browser, 'return document.documentElement.scrollWidth - window.innerWidth') <= 0
+
+
 # WCAG 2's contrast of the text of every kind of element against the ground behind it.
 _CONTRAST = """
 const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
