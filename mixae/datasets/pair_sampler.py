@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sized
+from numbers import Real
 
 import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
@@ -10,6 +11,7 @@ from torch.utils.data import Sampler
 
 from mixae.datasets.pseudo_labels import load_pseudo_labels
 from mixae.datasets.sampling import SampleIndex
+from mixae.datasets.seeded import DataError
 from mixae.registry import DATA_SAMPLERS
 
 
@@ -42,12 +44,13 @@ class PairSampler(Sampler):
             ``pseudo_labels``: such runs carry ``labels_in_pretraining``. Defaults to None.
         pseudo_labels (str, optional): File of pseudo-classes to use in place of labels, as
             ``tools/datasets/make_pseudo_labels.py`` writes it (the paper's label-free
-            alternative). Defaults to None.
+            alternative). If the features that were clustered come from a model that saw labels,
+            so does this run. Defaults to None.
         seed (int, optional): Shared by all processes; the Runner sets it. Defaults to None, one
             that the processes agree on.
 
     Raises:
-        ValueError: A share outside [0, 1]; labels missing where they are needed; fewer than 2
+        DataError: A share outside [0, 1]; labels missing where they are needed; fewer than 2
             images; a share below 1 with a single class; pseudo-labels of another data set, or
             with nothing to use them. All when the sampler is built.
     """
@@ -59,18 +62,20 @@ class PairSampler(Sampler):
         pseudo_labels: str | None = None,
         seed: int | None = None,
     ) -> None:
-        if same_class_ratio is not None and not 0 <= same_class_ratio <= 1:
-            raise ValueError(
-                f'same_class_ratio={same_class_ratio} is outside [0, 1]; None draws the partners '
+        if same_class_ratio is not None and not (
+            isinstance(same_class_ratio, Real) and 0 <= same_class_ratio <= 1
+        ):
+            raise DataError(
+                f'same_class_ratio={same_class_ratio!r} is outside [0, 1]; None draws the partners '
                 'without regard to classes.'
             )
         if len(dataset) < 2:
-            raise ValueError(
+            raise DataError(
                 f'The data set has {len(dataset)} image(s): i-MAE mixes each image with another '
                 'and needs at least 2.'
             )
         if pseudo_labels is not None and same_class_ratio is None:
-            raise ValueError(
+            raise DataError(
                 'pseudo_labels are given, but same_class_ratio=None draws partners without '
                 'classes: set a share in [0, 1] or leave pseudo_labels out.'
             )
@@ -80,14 +85,17 @@ class PairSampler(Sampler):
         self.seed = sync_random_seed() if seed is None else seed
         self.epoch = 0
         self.num_pairs = math.ceil(len(dataset) / self.world_size)
-        self.labels_in_pretraining = same_class_ratio is not None and pseudo_labels is None
-        if same_class_ratio is not None:
-            labels = (
-                dataset_labels(dataset)
-                if pseudo_labels is None
-                else load_pseudo_labels(pseudo_labels, dataset)
-            )
-            self._index_classes(np.asarray(labels))
+        self.labels_in_pretraining = False
+        self.pseudo_provenance = None
+        if same_class_ratio is None:
+            return
+        if pseudo_labels is None:
+            labels = dataset_labels(dataset)
+            self.labels_in_pretraining = True
+        else:
+            labels, self.pseudo_provenance = load_pseudo_labels(pseudo_labels, dataset)
+            self.labels_in_pretraining = bool(self.pseudo_provenance.get('labels_in_pretraining'))
+        self._index_classes(np.asarray(labels))
 
     def _index_classes(self, labels: np.ndarray) -> None:
         """Sort the images by class: a class is then a slice of ``by_class``."""
@@ -95,7 +103,7 @@ class PairSampler(Sampler):
             labels, return_inverse=True, return_counts=True
         )
         if len(self.class_size) == 1 and self.same_class_ratio < 1:
-            raise ValueError(
+            raise DataError(
                 f'same_class_ratio={self.same_class_ratio} asks for partners of another class, '
                 'but all images have the same one.'
             )
@@ -118,7 +126,8 @@ class PairSampler(Sampler):
         generator = np.random.default_rng([self.seed, self.epoch])
         order = generator.permutation(N)
         uniform = generator.random(N)  # of each image, so that a partner goes with its anchor
-        phase = generator.random()
+        # Shifted from process to process, so that the share holds over all of their batches too.
+        phase = generator.random() + self.rank / self.world_size
         anchors = np.resize(order, self.num_pairs * self.world_size)
         anchors = anchors[self.rank :: self.world_size]
         uniform = uniform[anchors]
@@ -160,7 +169,7 @@ def dataset_labels(dataset: Sized) -> np.ndarray:
     """The class of every image of a data set, (N,), read without opening an image.
 
     Raises:
-        ValueError: The data set, through its wrappers, has no single label for each image.
+        DataError: The data set, through its wrappers, has no single label for each image.
     """
     inner = dataset
     while True:
@@ -178,7 +187,7 @@ def dataset_labels(dataset: Sized) -> np.ndarray:
             return labels
         inner = getattr(inner, 'dataset', None)
         if inner is None or len(inner) != len(dataset):
-            raise ValueError(
+            raise DataError(
                 f'same_class_ratio needs one class label for each image, and '
                 f'{type(dataset).__name__} has none: use a data set with labels '
                 '(with_label=True of a folder data set), pseudo_labels, or same_class_ratio=None.'

@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
+from mixae.datasets.seeded import DataError
 from mixae.leaderboard.record import file_sha256
 
 
@@ -28,10 +29,10 @@ def cluster(
             for full steps. Defaults to None, full k-means.
 
     Raises:
-        ValueError: k outside [2, N].
+        DataError: k outside [2, N].
     """
     if not 2 <= k <= len(features_ND):
-        raise ValueError(
+        raise DataError(
             f'k={k} pseudo-classes of {len(features_ND)} images: choose k from 2 to the number of '
             'images.'
         )
@@ -49,7 +50,7 @@ def dataset_fingerprint(dataset: Sized) -> str:
     its pixels where it is held in memory.
 
     Raises:
-        ValueError: A sample with neither.
+        DataError: A sample with neither.
     """
     digest = hashlib.sha256()
     for i in range(len(dataset)):
@@ -59,7 +60,7 @@ def dataset_fingerprint(dataset: Sized) -> str:
         elif isinstance(info.get('img'), np.ndarray):
             digest.update(np.ascontiguousarray(info['img']).tobytes())
         else:
-            raise ValueError(
+            raise DataError(
                 f'Sample {i} of {type(dataset).__name__} has neither img_path nor img: it cannot '
                 'be told apart, so pseudo-labels cannot be tied to it.'
             )
@@ -74,7 +75,8 @@ def save_pseudo_labels(path: str | Path, labels_N: np.ndarray, provenance: dict)
         path (str | Path): Where to.
         labels_N (ndarray): A pseudo-class for each image, in the order of the data set.
         provenance (dict): Plain values; ``dataset_sha256`` (:func:`dataset_fingerprint`) is what
-            a load is checked against. The tool adds checkpoint, checkpoint_sha256, k, seed.
+            a load is checked against. The tool adds checkpoint, checkpoint_sha256,
+            labels_in_pretraining, k, seed.
 
     Raises:
         ValueError: Without ``dataset_sha256``.
@@ -91,10 +93,10 @@ def read_pseudo_labels(path: str | Path) -> tuple[np.ndarray, dict]:
     """Labels and provenance of a file of :func:`save_pseudo_labels`.
 
     Raises:
-        ValueError: No such file, or not one of them.
+        DataError: No such file, or not one of them.
     """
     if not Path(path).is_file():
-        raise ValueError(
+        raise DataError(
             f'There is no file of pseudo-labels at {path}: tools/datasets/make_pseudo_labels.py '
             'makes one from a checkpoint.'
         )
@@ -102,30 +104,30 @@ def read_pseudo_labels(path: str | Path) -> tuple[np.ndarray, dict]:
         with np.load(path, allow_pickle=False) as content:
             return content['labels'], json.loads(str(content['provenance']))
     except Exception as error:
-        raise ValueError(
+        raise DataError(
             f'{path} is no file of pseudo-labels as tools/datasets/make_pseudo_labels.py writes '
             f'them ({error}).'
         ) from error
 
 
-def load_pseudo_labels(path: str | Path, dataset: Sized) -> np.ndarray:
-    """The pseudo-classes of ``dataset``, (N,).
+def load_pseudo_labels(path: str | Path, dataset: Sized) -> tuple[np.ndarray, dict]:
+    """The pseudo-classes of ``dataset``, (N,), and their provenance.
 
     Raises:
-        ValueError: As :func:`read_pseudo_labels`, or labels that were made for other images.
+        DataError: As :func:`read_pseudo_labels`, or labels that were made for other images.
     """
     labels, provenance = read_pseudo_labels(path)
     if len(labels) != len(dataset):
-        raise ValueError(
+        raise DataError(
             f'{path} holds pseudo-labels of {len(labels)} images, the data set has '
             f'{len(dataset)}: make them for this data set.'
         )
     if provenance['dataset_sha256'] != dataset_fingerprint(dataset):
-        raise ValueError(
+        raise DataError(
             f'{path} was made for other images, or for these in another order (made from '
             f'{provenance.get("dataset", "an unnamed data set")}): make them for this data set.'
         )
-    return labels
+    return labels, provenance
 
 
 def make_pseudo_labels(
@@ -154,12 +156,14 @@ def make_pseudo_labels(
         list[int]: Images in each pseudo-class.
 
     Raises:
-        ValueError: k outside [2, N], or a config without ``train_features``.
+        DataError: k outside [2, N].
+        ConfigError: A config without ``train_features``.
         CheckpointError: A checkpoint that does not fit the config.
     """
     # Models and evaluation import the data sets, not the other way round, but for this tool.
+    from mixae.engine.hooks.provenance import read_origin
     from mixae.engine.pretrained import load_encoder
-    from mixae.engine.resolve import resolve
+    from mixae.engine.resolve import ConfigError, resolve
     from mixae.evaluation.features import extract_features
     from mixae.registry import MODELS
 
@@ -167,7 +171,7 @@ def make_pseudo_labels(
     config.pretrained = 'scratch'  # loaded and checked below
     config = resolve(config)[0]
     if not config.get('train_features'):
-        raise ValueError(
+        raise ConfigError(
             f'{config.filename} has no train_features: give the config of a kNN or linear probe '
             'on frozen features.'
         )
@@ -185,6 +189,8 @@ def make_pseudo_labels(
         dataset_sha256=dataset_fingerprint(loader.dataset),
         checkpoint=Path(checkpoint).name,
         checkpoint_sha256=file_sha256(checkpoint),
+        # Classes that were found with labels' help are no label-free alternative.
+        labels_in_pretraining=read_origin(checkpoint)['pretraining']['labels_in_pretraining'],
         k=k,
         seed=seed,
         mini_batch=mini_batch,

@@ -85,6 +85,8 @@ class MixaeRunner(Runner):
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_val_loop(loop)
         check_classes(self.model, loop.dataloader.dataset)
+        if isinstance(self._train_loop, BaseLoop):
+            check_same_classes(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
         return loop
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -163,6 +165,27 @@ def check_classes(model: nn.Module, dataset) -> None:
                 f'{", ..." if len(classes) > 8 else ""}. Set num_classes of every head, or '
                 'metainfo.classes of the data set.'
             )
+
+
+def check_same_classes(train, val) -> None:
+    """Make sure that labels mean the same in training and validation.
+
+    Folders of another layout are read as classes without a word: the validation images of
+    Tiny-ImageNet, as its archive unpacks, are one class called 'images'.
+
+    Raises:
+        ConfigError: Classes that differ, where both data sets name theirs.
+    """
+    classes = [list(getattr(data, 'metainfo', {}).get('classes') or ()) for data in (train, val)]
+    if all(classes) and classes[0] != classes[1]:
+        trained, validated = (
+            f'{len(names)} ({", ".join(map(str, names[:4]))}{", ..." if len(names) > 4 else ""})'
+            for names in classes
+        )
+        raise ConfigError(
+            f'The training images have the classes {trained}, the validation images {validated}: '
+            'give both the same folders, one a class, or the same metainfo.classes.'
+        )
 
 
 def init_gloo(launcher: str) -> None:

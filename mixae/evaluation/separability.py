@@ -35,8 +35,14 @@ from mixae.engine.hooks.provenance import (
     read_origin,
 )
 from mixae.engine.pretrained import CheckpointError, load_encoder, read_checkpoint
-from mixae.engine.resolve import resolve
-from mixae.leaderboard.record import describe_config, metric, new_record, write_record
+from mixae.engine.resolve import ConfigError, resolve
+from mixae.leaderboard.record import (
+    describe_config,
+    file_sha256,
+    metric,
+    new_record,
+    write_record,
+)
 from mixae.models.selfsup.imae import IMAE, check_mix, mix_pairs
 from mixae.registry import MODELS
 
@@ -113,11 +119,14 @@ def fit_lasso(
 
     Raises:
         ValueError: No rows, or a negative alpha.
+        FloatingPointError: Features that are not finite.
     """
     if moments.count == 0:
         raise ValueError('There is no training feature to fit the regressor on.')
     if not alpha >= 0:
         raise ValueError(f'alpha={alpha} of the lasso must not be negative.')
+    if not (moments.xx_DD.isfinite().all() and moments.xy_DK.isfinite().all()):
+        raise FloatingPointError('The training features are not finite: a checkpoint is broken.')
     d = len(moments.xx_DD)
     values_D, vectors_DD = torch.linalg.eigh(moments.xx_DD)
     kept_D = values_D > values_D[-1].clamp(min=0) * d * torch.finfo(torch.float64).eps
@@ -238,13 +247,16 @@ class Protocol:
 
     def __post_init__(self) -> None:
         if not 0 < self.fit_part <= 1:
-            raise ValueError(f'fit_part={self.fit_part} is outside (0, 1].')
+            raise ConfigError(f'fit_part={self.fit_part} is outside (0, 1].')
         if not 0 <= self.mask_ratio < 1:
-            raise ValueError(f'mask_ratio={self.mask_ratio} is outside [0, 1).')
+            raise ConfigError(f'mask_ratio={self.mask_ratio} is outside [0, 1).')
         if not self.alpha >= 0:
-            raise ValueError(f'alpha={self.alpha} of the lasso must not be negative.')
-        RegressionScores(self.normalizer, self.r2_average)
-        check_mix(**self.mix)
+            raise ConfigError(f'alpha={self.alpha} of the lasso must not be negative.')
+        try:
+            RegressionScores(self.normalizer, self.r2_average)
+            check_mix(self.mix)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
 
     @property
     def mix(self) -> dict:
@@ -341,7 +353,7 @@ def _features(
     """Features of the subordinate image from each model, and the teacher's, as (N, D) rows."""
     # On the CPU whatever the device, so that masks and weights are the same everywhere.
     generator = torch.Generator().manual_seed(protocol.seed)
-    beta, weight = check_mix(**protocol.mix)
+    beta, weight = check_mix(protocol.mix)
     L = teacher.num_patches
     visible = int(L * (1 - protocol.mask_ratio))
     pairs = len(loader.sampler) // 2 if max_pairs is None else max_pairs
@@ -417,19 +429,20 @@ def table_4(
         dict: As :func:`linear_separability`.
 
     Raises:
-        CheckpointError: A checkpoint that does not fit.
-        ValueError: An odd batch size, or a data config without the two splits.
+        CheckpointError: A checkpoint that does not fit, an i-MAE that was distilled from another
+            teacher, or one that was distilled in the row without distillation.
+        ConfigError: An odd batch size, or a data config without the two splits.
     """
     checkpoints = [checkpoints] if isinstance(checkpoints, str) else list(checkpoints)
     if batch_size < 2 or batch_size % 2:
-        raise ValueError(f'batch_size={batch_size} must be even: 2 images make a mixture.')
+        raise ConfigError(f'batch_size={batch_size} must be even: 2 images make a mixture.')
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     data = data.copy()
     data.pretrained = 'scratch'  # the encoder of the data config is not used
     config, data = resolve(config)[0], resolve(data)[0]
     for name in ('train_features', 'test_dataloader'):
         if not data.get(name):
-            raise ValueError(
+            raise ConfigError(
                 f'The data config {data.filename} has no {name}: give the config of a kNN or '
                 'linear probe on frozen features.'
             )
@@ -440,6 +453,8 @@ def table_4(
         if without_distillation is not None:
             sources[WITHOUT_DISTILLATION] = without_distillation
         sources |= name_rows(checkpoints)
+        for name in list(sources)[1:]:
+            _check_teacher(name, sources[name], teacher)
         for name in list(sources)[1:]:
             models[name] = load_imae(config.model, sources[name])
         preprocessor = MODELS.build(data.model.data_preprocessor)
@@ -459,8 +474,10 @@ def table_4(
     )
     if folder is not None:
         seconds = time.perf_counter() - started
+        target = f'{Path(teacher).name}, SHA-256 {file_sha256(teacher)}'
         for name, row in results.items():
             what = _describe_row(name, sources[name], row, protocol, seconds)
+            what['notes'] += f' Targets: the features of {target}.'
             record = new_record(
                 **what,
                 task='separability',
@@ -479,6 +496,23 @@ def table_4(
     return results
 
 
+def _check_teacher(name: str, checkpoint: str, teacher: str) -> None:
+    """The targets are the features of the model that the row was distilled from, if any."""
+    saved = read_checkpoint(checkpoint)['state_dict'].get('teacher_sha256')
+    if saved is None:
+        return
+    if name == WITHOUT_DISTILLATION:
+        raise CheckpointError(
+            f'{checkpoint} was distilled from a teacher: it is no i-MAE without distillation.'
+        )
+    saved, given = bytes(saved.tolist()).hex(), file_sha256(teacher)
+    if saved != given:
+        raise CheckpointError(
+            f'{checkpoint} was distilled from the teacher with SHA-256 {saved[:12]}..., but '
+            f'{teacher} is {given[:12]}...: give its own teacher, whose features are the targets.'
+        )
+
+
 def name_rows(checkpoints: Sequence[str]) -> dict[str, str]:
     """A name for each i-MAE of a table: one is 'i-MAE', several say in which settings they differ.
 
@@ -486,7 +520,7 @@ def name_rows(checkpoints: Sequence[str]) -> dict[str, str]:
         checkpoints (Sequence[str]): What pre-training saved, with its variant.
 
     Raises:
-        ValueError: No checkpoint, or two that do not tell themselves apart.
+        ConfigError: No checkpoint, or two that do not tell themselves apart.
     """
     if len(checkpoints) < 2:
         names = [I_MAE] * len(checkpoints)
@@ -502,7 +536,7 @@ def name_rows(checkpoints: Sequence[str]) -> dict[str, str]:
             for variant in variants
         ]
     if not names or len(set(names)) < len(names):
-        raise ValueError(
+        raise ConfigError(
             f'The i-MAE checkpoints {list(checkpoints)} are named {names}: give at least one, and '
             'of several only such as were trained with different settings (seeds are repeats: one '
             'call each).'

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from mmpretrain.models import MAE
 from torch import Tensor, nn
 
-from mixae.engine.resolve import resolve
+from mixae.engine.resolve import ConfigError, resolve
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.selfsup.imae import IMAE, mix_pairs
 from mixae.registry import MODELS
@@ -127,8 +127,24 @@ def _cells(pictures: np.ndarray) -> list[Cell]:
     return [Cell(picture) for picture in pictures]
 
 
+def check_factor(factor: float) -> None:
+    """Make sure that a share leaves the subordinate image subordinate.
+
+    Raises:
+        ConfigError: Outside [0, 0.5).
+    """
+    if not 0 <= factor < 0.5:
+        raise ConfigError(f"The subordinate image's share {factor} is outside [0, 0.5).")
+
+
 def draw_visible(count: int, num_patches: int, mask_ratio: float, seed: int) -> Tensor:
-    """Visible patches, (count, V); those of a higher mask ratio are among those of a lower one."""
+    """Visible patches, (count, V); those of a higher mask ratio are among those of a lower one.
+
+    Raises:
+        ConfigError: A mask ratio outside [0, 1).
+    """
+    if not 0 <= mask_ratio < 1:
+        raise ConfigError(f'mask_ratio={mask_ratio} is outside [0, 1).')
     generator = torch.Generator().manual_seed(seed)
     order = torch.rand(count, num_patches, generator=generator).argsort(dim=1)
     return order[:, : int(num_patches * (1 - mask_ratio))]
@@ -148,6 +164,7 @@ def imae_row(
         mask_ratio (float): Share of masked patches.
         seed (int): Of the mask.
     """
+    check_factor(factor)
     P = len(inputs) // 2
     mixture = mix_pairs(inputs, torch.full((P,), factor, device=inputs.device))
     ids_PV = draw_visible(P, model.backbone.num_patches, mask_ratio, seed).to(inputs.device)
@@ -230,6 +247,7 @@ def comparison_grid(
         mask_ratio (float): Defaults to 0.75.
         seed (int): Of the mask, the same in all rows. Defaults to 0.
     """
+    check_factor(factor)
     P, L = len(inputs) // 2, mae.backbone.num_patches
     mixture = mix_pairs(inputs, torch.full((P,), factor, device=inputs.device))
     own = mixture.sources['subordinate']
@@ -247,6 +265,9 @@ def comparison_grid(
 
     rows, labels = [], []
     painter = Painter(preprocessor, mae.head, False)
+    caption = painter.caption()
+    if any(model.loss_on == 'all' for model in imaes.values()):
+        caption += ' Without frames: a model that was trained on all patches.'
     for label, seen in (('MAE,\nmixture', mixture.images), ('MAE,\nunmixed', own)):
         pred_PLp = mae.neck(mae.backbone(seen, ids_PV)[0], restore_PL)
         rows.append(row(painter, seen, pred_PLp))
@@ -262,7 +283,7 @@ def comparison_grid(
         labels,
         ('input', 'visible\npatches', 'prediction', 'subordinate:\noriginal') * P,
         f"The subordinate image's reconstruction, its share {factor:g}, mask ratio {mask_ratio:g}",
-        painter.caption(),
+        caption,
         block=4,
     )
 

@@ -1,22 +1,27 @@
 """Every config of pre-training and classification resolves, builds and reads an image."""
 
+import argparse
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from mixae.engine.hooks.provenance import describe_variant
 from mixae.engine.pretrained import FINAL_NORM
 from mixae.engine.resolve import resolve
+from mixae.models.losses import PatchDistillationLoss
 from mixae.registry import MODELS
 
 ROOT = Path(__file__).parents[2] / 'configs'
-PRETRAIN = sorted(p.relative_to(ROOT) for k in ('mae', 'mixedae') for p in (ROOT / k).glob('*.py'))
+METHODS = ('mae', 'mixedae', 'imae')
+PRETRAIN = sorted(p.relative_to(ROOT) for k in METHODS for p in (ROOT / k).glob('*.py'))
 TRANSFER = sorted(
     p.relative_to(ROOT)
     for p in (ROOT / 'transfer').glob('*/*.py')
@@ -31,10 +36,11 @@ def scope():
         yield
 
 
-def load(path, world_size=8) -> Config:
+def load(path, world_size=8, overrides=None) -> Config:
     cfg = Config.fromfile(ROOT / path)
     if 'pretrained' in cfg:
         cfg.pretrained = 'scratch'
+    cfg.merge_from_dict(overrides or {})
     return resolve(cfg, world_size)[0]
 
 
@@ -46,8 +52,11 @@ def test_nothing_is_left_out():
 @pytest.mark.parametrize('path', PRETRAIN + TRANSFER, ids=str)
 def test_model_optimiser_and_pipelines_build(path, tmp_path):
     cfg = load(path)
+    model_config = cfg.model
+    if cfg.model.type == 'mixae.IMAE':
+        model_config = {**cfg.model, 'distill': False}  # the teacher's checkpoint is not there
     with torch.device('meta'):
-        model = MODELS.build(cfg.model)
+        model = MODELS.build(model_config)
     backbone = cfg.model.backbone
     assert model.backbone.num_patches == (backbone.img_size // backbone.patch_size) ** 2
 
@@ -106,6 +115,46 @@ def test_every_mixedae_row_has_its_mae_row_at_the_same_budget(mixedae):
     ):
         assert get(ours) == get(mae)
     assert mae.model.backbone.mask_ratio == 1 - ours.model.mix_ratio
+
+
+STUDENTS = [p for p in PRETRAIN if p.parts[0] == 'imae' and not p.stem.endswith('_teacher')]
+
+
+@pytest.mark.parametrize('path', STUDENTS, ids=str)
+def test_every_imae_has_its_teacher_beside_it(path):
+    student = load(path)
+    beside = path.with_stem(f'{path.stem}_teacher')
+    if not (ROOT / beside).is_file():  # the demo's
+        beside = Path('mae', 'vitmini_digits_12e.py')
+    teacher = load(beside)
+    assert student.model.backbone == teacher.model.backbone
+    epochs = teacher.train_cfg.max_epochs
+    expected = f'work_dirs/{beside.stem}/epoch_{epochs}.pth'
+    assert student.model.teacher.checkpoint == expected
+    assert student.train_dataloader.dataset == teacher.train_dataloader.dataset
+    assert student.model.neck == teacher.model.neck
+
+
+def readme_overrides():
+    text = (ROOT / 'imae' / 'README.md').read_text()
+    found = re.findall(r'`((?:model|train_dataloader)\.[^`]*)`', text)
+    return [override for override in found if 'PATH' not in override and 'FILE' not in override]
+
+
+@pytest.mark.parametrize('override', readme_overrides())
+def test_overrides_of_the_readme_work_on_every_imae(override):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--o', nargs='+', action=DictAction)
+    given = parser.parse_args(['--o', *override.split()]).o
+    for path in STUDENTS:
+        cfg = load(path, overrides=given)
+        off = {} if cfg.model.distill is False else {'distill': cfg.model.distill}
+        with torch.device('meta'):
+            model = MODELS.build({**cfg.model, 'distill': False})
+        assert describe_variant(cfg) != describe_variant(load(path)) or 'arch' in override
+        if off:
+            assert PatchDistillationLoss(**off['distill']).weight > 0
+        assert model.neck.decoder_embed.in_features == model.backbone.embed_dims
 
 
 @pytest.mark.parametrize('path', TRANSFER, ids=str)

@@ -19,7 +19,7 @@ from mixae.datasets.pseudo_labels import (
     read_pseudo_labels,
     save_pseudo_labels,
 )
-from mixae.datasets.seeded import SeededDataset
+from mixae.datasets.seeded import DataError, SeededDataset
 from mixae.registry import DATA_SAMPLERS
 
 
@@ -91,12 +91,28 @@ def test_what_must_hold_of_every_epoch(labels, share, seed, epoch, world, batch)
             own = anchors == partners
             assert not (own & ~alone).any()
             assert (own[same] == alone[same]).all()
-            for start in range(len(anchors) - batch + 1):  # any window, so any batch
-                assert abs(same[start : start + batch].sum() - share * batch) < 1 + 1e-6
+            for size in (batch, len(anchors)):  # any window, so any batch, and all of them
+                for start in range(len(anchors) - size + 1):
+                    assert abs(same[start : start + size].sum() - share * size) < 1 + 1e-6
     assert len(lengths) == 1  # all processes have the same number of pairs
     times = Counter(all_anchors)
     assert set(times) == set(range(N))  # each image is an anchor
     assert sum(times.values()) - N < world  # and once, but for the filling
+
+
+def test_the_share_holds_over_a_long_epoch_and_over_processes(monkeypatch):
+    labels = np.arange(5000) % 7
+    for share in (0.1, 0.37, 0.5):
+        same = []
+        for rank in range(4):
+            monkeypatch.setattr(pair_sampler, 'get_dist_info', lambda rank=rank: (rank, 4))
+            sampler = PairSampler(Labelled(labels), same_class_ratio=share, seed=0)
+            anchors, partners = sample(sampler)
+            same.append(labels[anchors] == labels[partners])
+            assert abs(same[-1].sum() - share * 1250) < 1 + 1e-6
+        # Their steps are up at different times: four processes make no error four times as large.
+        batches = np.stack(same).reshape(4, 25, 50).sum(axis=(0, 2))
+        assert abs(batches - share * 200).max() <= 2
 
 
 def test_partners_are_uniform_over_their_pool():
@@ -184,6 +200,7 @@ def test_classes_of_one_image_are_logged(monkeypatch):
     [
         (Labelled([0, 1]), dict(same_class_ratio=1.5), r'1.5 is outside \[0, 1\]'),
         (Labelled([0, 1]), dict(same_class_ratio=-0.1), r'-0.1 is outside \[0, 1\]'),
+        (Labelled([0, 1]), dict(same_class_ratio='half'), r"'half' is outside \[0, 1\]"),
         (Labelled([0]), dict(), '1 image'),
         (Labelled([0]), dict(same_class_ratio=1.0), '1 image'),
         (Unlabelled(), dict(same_class_ratio=0.5), 'Unlabelled has none'),
@@ -193,7 +210,7 @@ def test_classes_of_one_image_are_logged(monkeypatch):
     ],
 )
 def test_bad_input(data, options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(DataError, match=message):
         PairSampler(data, seed=0, **options)
 
 
@@ -235,9 +252,14 @@ def test_pseudo_labels_take_the_place_of_labels(folder, tmp_path):
     save_pseudo_labels(path, labels, made)
     assert read_pseudo_labels(path)[1] == made
     sampler = PairSampler(data, same_class_ratio=1.0, pseudo_labels=path, seed=0)
-    assert not sampler.labels_in_pretraining
+    assert not sampler.labels_in_pretraining and sampler.pseudo_provenance == made
     anchors, partners = sample(sampler)
     assert np.array_equal(labels[anchors], labels[partners]) and (anchors != partners).all()
+
+    # Clusters of the features of a model that saw labels are no label-free alternative.
+    save_pseudo_labels(path, labels, made | dict(labels_in_pretraining=True))
+    sampler = PairSampler(data, same_class_ratio=1.0, pseudo_labels=path, seed=0)
+    assert sampler.labels_in_pretraining
 
     reversed_data = copy.copy(Labelled([0, 0, 0, 1, 1]))
     with pytest.raises(ValueError, match='other images'):

@@ -1,11 +1,15 @@
 """Preparing Tiny-ImageNet, on a tiny archive of the same layout."""
 
 import hashlib
+import inspect
 import io
+import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
@@ -117,3 +121,12 @@ def test_unexpected_entries_are_refused(entry, tmp_path):
     with pytest.raises(TinyImageNetError):
         prepare(tmp_path / 'data', archive)
     assert not (tmp_path / 'data' / 'train').exists()
+
+
+def test_the_configs_read_where_the_tool_writes():
+    default = inspect.signature(prepare_tiny_imagenet).parameters['data_root'].default
+    configs = Path(__file__).parents[2] / 'configs' / '_base_' / 'datasets'
+    roots = set()
+    for path in configs.glob('tiny_imagenet_*.py'):
+        roots |= set(re.findall(r"data_root': '([^']*)'", str(Config.fromfile(path).to_dict())))
+    assert roots == {default}

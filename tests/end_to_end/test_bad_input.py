@@ -63,6 +63,40 @@ def test_known_at_start(cases, small_config, tmp_path, capfd, case):
     assert all(name in line for name in names), line
 
 
+SAMPLER, SUBSET = 'train_dataloader.sampler', 'train_dataloader.dataset.subset'
+WITH_LABEL = 'train_dataloader.dataset.dataset.with_label'
+PAIRS = {
+    'no teacher': ({'model.teacher.checkpoint': None}, ['no teacher checkpoint', 'model.distill']),
+    'lost teacher': ({}, ['teacher', 'vitt_cifar10_2000e_teacher/epoch_2000.pth', '_teacher.py']),
+    'share': ({f'{SAMPLER}.same_class_ratio': 1.5}, ['same_class_ratio=1.5', '[0, 1]']),
+    'share in words': ({f'{SAMPLER}.same_class_ratio': 'half'}, ["'half'", '[0, 1]']),
+    'no labels': ({f'{SAMPLER}.same_class_ratio': 0.5, WITH_LABEL: False}, ['one class label']),
+    'no file': (
+        {f'{SAMPLER}.same_class_ratio': 0.5, f'{SAMPLER}.pseudo_labels': 'no.npz'},
+        ['no.npz', 'make_pseudo_labels.py'],
+    ),
+    'weight': ({'model.mix.beta': None, 'model.mix.weight': 1.2}, ['weight=1.2', '[0, 1]']),
+    'unknown mix': ({'model.mix.share': 0.3}, ["'share': 0.3", 'exactly one']),
+    'one image': ({SUBSET: 1}, ['1 image', 'at least 2']),
+    'odd batch': ({'train_dataloader.batch_size': 7}, ['even batch_size, got 7']),
+}
+
+
+@pytest.mark.parametrize('case', PAIRS)
+def test_known_at_start_of_imae(small_config, tmp_path, capfd, case):
+    overrides, names = PAIRS[case]
+    cfg = small_config('imae/vitt_cifar10_2000e.py', tmp_path / 'run')
+    if 'teacher' not in case:
+        cfg.model.distill = False
+    cfg.merge_from_dict(overrides)
+    with pytest.raises(SystemExit) as stop:
+        launch.run_tool(lambda: launch.train(cfg))
+    assert stop.value.code == 1
+    line = error_line(capfd.readouterr().err)
+    assert all(name in line for name in names), line
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
 def test_missing_data_by_the_tool(tool, options, tmp_path):
     options[ROOT] = tmp_path / 'none'
     done = tool('train.py', MIXEDAE, '--work-dir', tmp_path / 'run', options=options, status=1)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mixae.datasets.pseudo_labels import make_pseudo_labels
 from mixae.engine import launch
 from mixae.engine.hooks.topk_accuracy import CURVE_FILE, read_curve
 from mixae.engine.pretrained import CheckpointError, read_checkpoint
@@ -19,6 +21,7 @@ from mixae.registry import HOOKS
 
 MIXEDAE = 'mixedae/vitt_cifar10_2000e.py'
 MAE = 'mae/vitt_cifar10_2000e.py'
+IMAE = 'imae/vitt_cifar10_2000e.py'
 STEPS = 6  # 48 images in batches of 8
 
 
@@ -276,6 +279,96 @@ def test_a_model_without_homologous_attention_is_refused(small_config):
 
 
 # What training cost.
+
+
+def test_validation_of_other_classes_is_refused(pretrained, small_config, tmp_path):
+    """As Tiny-ImageNet's archive unpacks: all validation images in one folder."""
+    cfg = small_config('transfer/cifar/cifar10_vitt_finetune.py', epochs=1)
+    flat = tmp_path / 'flat' / 'test'
+    (flat / 'images').mkdir(parents=True)
+    source = Path(cfg.val_dataloader.dataset.dataset.data_root, 'test', 'zero')
+    for image in source.iterdir():
+        shutil.copy(image, flat / 'images')
+    cfg.val_dataloader.dataset.dataset.data_root = str(flat.parent)
+    with pytest.raises(ConfigError, match=r'4 \(flower, .*the validation images 1 \(images\)'):
+        launch.train(cfg, pretrained=str(pretrained / 'epoch_2.pth'))
+
+
+# i-MAE.
+
+
+@pytest.fixture
+def mae_checkpoint(runs, small_config):
+    """An MAE trained for an epoch, the teacher; made once."""
+    folder = runs / 'teacher'
+    if not (folder / 'epoch_1.pth').exists():
+        launch.train(small_config(MAE, folder, epochs=1))
+    return folder / 'epoch_1.pth'
+
+
+def imae_config(small_config, teacher, work_dir, epochs=2, **overrides):
+    cfg = small_config(IMAE, work_dir, epochs)
+    cfg.model.teacher.checkpoint = str(teacher)
+    cfg.merge_from_dict(overrides)
+    return cfg
+
+
+RATIO = 'train_dataloader.sampler.same_class_ratio'
+
+
+def test_imae_stopped_and_resumed_is_a_straight_run(mae_checkpoint, small_config, tmp_path):
+    """Pairs, factors and masks repeat; so do the cost and what the checkpoint says of labels."""
+
+    def cfg(name):
+        return imae_config(small_config, mae_checkpoint, tmp_path / name, **{RATIO: 0.5})
+
+    launch.train(cfg('straight'))
+    steps = 2 * STEPS  # every image twice an epoch
+    with pytest.raises(KeyboardInterrupt):
+        launch.train(stopping(cfg('run'), at=steps + 3))
+    launch.train(cfg('run'), resume=True)
+    straight, resumed = (tmp_path / name / 'epoch_2.pth' for name in ('straight', 'run'))
+    assert same(snapshot(straight), snapshot(resumed))
+    assert not same(snapshot(straight)[0], snapshot(tmp_path / 'straight' / 'epoch_1.pth')[0])
+    for told in (read_checkpoint(path)['mixae'] for path in (straight, resumed)):
+        assert told['images_seen'] == 2 * 2 * 48 and told['labels_in_pretraining'] is True
+        assert told['teacher']['images_seen'] == 48
+        assert told['teacher']['labels_in_pretraining'] is False
+        variant = dict(distill=1.0, disentangle=True, mix='beta=1.0', same_class_ratio=0.5)
+        assert told['variant'].items() >= variant.items()
+    # The encoder goes into a classifier like any other; the record carries the teacher's cost.
+    launch.test(small_config('transfer/cifar/cifar10_vitt_knn.py'), str(straight))
+    (record,) = (tmp_path / 'run' / 'records').glob('*-knn-*')
+    block = read_record(record)['pretraining']
+    assert block['labels_in_pretraining'] is True and block['teacher']['images_seen'] == 48
+
+
+def test_who_learns_from_labels_at_second_hand_says_so(mae_checkpoint, small_config, tmp_path):
+    """A teacher, or pseudo-classes, of a model that saw labels."""
+    saw = tmp_path / 'saw_labels.pth'
+    content = torch.load(mae_checkpoint, weights_only=False)
+    content['mixae']['labels_in_pretraining'] = True
+    torch.save(content, saw)
+
+    def told(name, **overrides):
+        cfg = imae_config(small_config, mae_checkpoint, tmp_path / name, 1, **overrides)
+        launch.train(cfg)
+        return read_checkpoint(tmp_path / name / 'epoch_1.pth')['mixae']
+
+    assert told('plain')['labels_in_pretraining'] is False
+    student = told('student', **{'model.teacher.checkpoint': str(saw)})
+    assert student['labels_in_pretraining'] is True
+    for path, labels in ((mae_checkpoint, False), (saw, True)):
+        data = small_config('transfer/cifar/cifar10_vitt_knn.py')
+        make_pseudo_labels(data, str(path), tmp_path / f'{labels}.npz', k=3, device='cpu')
+        pseudo = {
+            RATIO: 0.5,
+            'train_dataloader.sampler.pseudo_labels': str(tmp_path / f'{labels}.npz'),
+        }
+        found = told(f'pseudo_{labels}', **pseudo)
+        assert found['labels_in_pretraining'] is labels
+        assert found['variant']['pseudo_labels'].startswith('k=3, seed=0, of ')
+        assert (found['pseudo_labels']['k'], found['pseudo_labels']['dataset']) == (3, 'cifar10')
 
 
 def test_flops_are_those_an_analytic_count_gives(small_config, tmp_path):

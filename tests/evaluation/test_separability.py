@@ -17,6 +17,8 @@ from torch.utils.data import DataLoader
 
 from mixae.datasets.pair_sampler import PairSampler
 from mixae.datasets.pseudo_labels import make_pseudo_labels, read_pseudo_labels
+from mixae.engine.pretrained import CheckpointError
+from mixae.engine.resolve import ConfigError
 from mixae.evaluation.separability import (
     Moments,
     Protocol,
@@ -303,8 +305,15 @@ def test_loading_models_and_the_table(models, tmp_path):
     ],
 )
 def test_bad_options(options, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ConfigError, match=message):
         Protocol(**options)
+
+
+def test_features_that_are_not_finite_stop_the_fit():
+    moments = Moments()
+    moments.update(torch.tensor([[1.0, float('nan')]]), torch.ones(1, 1))
+    with pytest.raises(FloatingPointError, match='not finite'):
+        fit_lasso(moments, 0.1)
 
 
 def test_nothing_to_fit_on():
@@ -378,6 +387,31 @@ def test_table_4_from_configs_and_checkpoints_with_records(trained, tmp_path):
         table_4(config, imae, mae, data, Protocol(), batch_size=5)
     with pytest.raises(ValueError, match='train_features'):
         table_4(config, imae, mae, config, Protocol())
+
+
+def test_rows_and_teacher_must_belong_together(trained, tmp_path):
+    root, config, data = trained
+    state = torch.load(root / 'imae.pth')['state_dict']
+    digest = hashlib.sha256((root / 'mae.pth').read_bytes()).digest()
+
+    def saved(name, sha256):
+        buffer = dict(teacher_sha256=torch.tensor(list(sha256), dtype=torch.uint8))
+        torch.save(dict(state_dict=state | buffer), tmp_path / name)
+        return str(tmp_path / name)
+
+    own, others = saved('own.pth', digest), saved('others.pth', bytes(32))
+    plain, mae = str(root / 'imae.pth'), str(root / 'mae.pth')
+
+    def rows(checkpoint, **options):
+        return table_4(config, checkpoint, mae, data, Protocol(), batch_size=6, **options)
+
+    rows(own, without_distillation=plain, folder=tmp_path / 'records')
+    notes = {r['notes'].split('Targets: ')[1] for r in read_records([tmp_path / 'records'])}
+    assert notes == {f'the features of mae.pth, SHA-256 {digest.hex()}.'}
+    with pytest.raises(CheckpointError, match='others.pth was distilled from the teacher'):
+        rows(others)
+    with pytest.raises(CheckpointError, match='own.pth.* is no i-MAE without distillation'):
+        rows(plain, without_distillation=own)
 
 
 def test_several_imaes_are_named_by_what_tells_them_apart(trained, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 
+from mixae.engine.resolve import ConfigError
 from mixae.models.selfsup.imae import mix_pairs
 from mixae.registry import MODELS
 from mixae.visualization.imae_pictures import (
@@ -133,6 +134,26 @@ def test_visible_patches_of_a_higher_ratio_are_among_those_of_a_lower():
     low, high = (draw_visible(5, L, ratio, seed=3) for ratio in (0.5, 0.75))
     assert low.shape == (5, 8) and high.shape == (5, 4)
     assert all(set(h.tolist()) < set(lo.tolist()) for h, lo in zip(high, low, strict=True))
+
+
+def test_shares_and_mask_ratios_out_of_range_are_refused(inputs, preprocessor):
+    model = build()
+    for factor in (1.7, 0.5, -0.1):
+        with pytest.raises(ConfigError, match=str(factor)):
+            mask_ratio_grid(model, preprocessor, inputs, factor=factor)
+        with pytest.raises(ConfigError, match=str(factor)):
+            comparison_grid(build_mae(), {'i-MAE': model}, preprocessor, inputs, factor)
+    for ratio in (1.0, -0.2):
+        with pytest.raises(ConfigError, match=f'mask_ratio={ratio}'):
+            factor_grid(model, preprocessor, inputs, mask_ratio=ratio)
+
+
+def test_a_comparison_says_which_rows_show_the_prediction_everywhere(inputs, preprocessor):
+    for loss_on in ('masked', 'all'):
+        rows = {'i-MAE': build(loss_on=loss_on)}
+        figure = comparison_grid(build_mae(), rows, preprocessor, inputs)
+        told = ' '.join(text.get_text() for text in figure.texts).replace('\n', ' ')
+        assert ('trained on all patches' in told) is (loss_on == 'all')
 
 
 def test_attention_is_the_one_that_the_layer_computes(inputs):

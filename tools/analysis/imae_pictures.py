@@ -30,8 +30,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--without-distillation', help='an i-MAE without it, for comparison')
     parser.add_argument('--pairs', type=int, default=2, help='pairs of images')
     parser.add_argument('--seed', type=int, default=0, help='of pairs and masks')
-    parser.add_argument('--factor', type=float, default=0.3, help="the subordinate's share")
-    parser.add_argument('--mask-ratio', type=float, help="(default: the config's)")
+    parser.add_argument(
+        '--factor', type=float, help="the subordinate's share, but for factors (default: 0.3)"
+    )
+    parser.add_argument(
+        '--mask-ratio', type=float, help="but for mask-ratios (default: the config's)"
+    )
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, help='overrides of the i-MAE config'
     )
@@ -41,6 +45,10 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.figure in ('comparison', 'weights') and not args.teacher:
         parser.error(f'{args.figure} compares with an MAE: name its checkpoint with --teacher')
+    for figure, option in (('factors', 'factor'), ('mask-ratios', 'mask_ratio')):
+        if args.figure == figure and getattr(args, option) is not None:
+            parser.error(f'{figure} shows several: --{option.replace("_", "-")} has no use there')
+    factor = 0.3 if args.factor is None else args.factor
     config, data = Config.fromfile(args.config), Config.fromfile(args.data)
     config.merge_from_dict(args.cfg_options or {})
     data.merge_from_dict(args.data_options or {})
@@ -48,14 +56,14 @@ def main(argv: list[str] | None = None) -> None:
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     inputs, preprocessor = pictures.load_pairs(data, args.pairs, args.seed, device)
     model = load_imae(model_config, args.checkpoint).to(device)
-    mask_ratio = args.mask_ratio or model.backbone.mask_ratio
+    mask_ratio = model.backbone.mask_ratio if args.mask_ratio is None else args.mask_ratio
     if args.figure == 'factors':
         figure = pictures.factor_grid(
             model, preprocessor, inputs, mask_ratio=mask_ratio, seed=args.seed
         )
     elif args.figure == 'mask-ratios':
         figure = pictures.mask_ratio_grid(
-            model, preprocessor, inputs, factor=args.factor, seed=args.seed
+            model, preprocessor, inputs, factor=factor, seed=args.seed
         )
     else:
         mae = load_mae(model_config, args.teacher).to(device)
@@ -68,7 +76,7 @@ def main(argv: list[str] | None = None) -> None:
                 other = load_imae(model_config, args.without_distillation).to(device)
                 rows = {'i-MAE,\nno distill.': other, **rows}
             figure = pictures.comparison_grid(
-                mae, rows, preprocessor, inputs, args.factor, mask_ratio, args.seed
+                mae, rows, preprocessor, inputs, factor, mask_ratio, args.seed
             )
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out, dpi=130)

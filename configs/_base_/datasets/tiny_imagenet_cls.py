@@ -2,7 +2,7 @@
 _base_ = ['cifar_cls.py']
 
 num_classes = 200
-data_root = 'data/tiny-imagenet-200'
+data_root = 'data/tiny_imagenet'
 train_dataloader = dict(num_workers=8, dataset=dict(dataset=dict(data_root=data_root)))
 val_dataloader = dict(
     num_workers=8, dataset=dict(dataset=dict(data_root=data_root, data_prefix='val'))

@@ -1,13 +1,14 @@
 # Tiny-ImageNet at 64x64; tools/datasets/prepare_tiny_imagenet.py prepares the folder.
 _base_ = ['imagenet_pretrain.py']
 
+data_root = 'data/tiny_imagenet'
 train_dataloader = dict(
     batch_size=256,
     dataset=dict(
         dataset=dict(
             _delete_=True,
             type='CustomDataset',
-            data_root='data/tiny-imagenet-200',
+            data_root=data_root,
             data_prefix='train',
             with_label=True,
             pipeline={{_base_.train_pipeline}},

@@ -1,7 +1,7 @@
 # Tiny-ImageNet, both splits without augmentation.
 _base_ = ['cifar_probe.py']
 
-data_root = 'data/tiny-imagenet-200'
+data_root = 'data/tiny_imagenet'
 test_dataloader = dict(
     num_workers=8, dataset=dict(dataset=dict(data_root=data_root, data_prefix='val'))
 )

@@ -3,9 +3,9 @@ _base_ = ['mae.py']
 
 model = dict(
     type='mixae.IMAE',
-    mix=dict(beta=1.0),  # constant: model.mix="{'_delete_': True, 'subordinate': 0.3}"
+    mix=dict(beta=1.0),  # constant: model.mix.beta=None model.mix.subordinate=0.3
     disentangle=True,
-    distill=True,  # False: no teacher is needed
+    distill=dict(weight=1.0),  # False: no teacher is needed
     teacher=dict(checkpoint=None),
     loss_on='masked',
     branches='both',  # 'subordinate': Table 5's ablation
@@ -13,7 +13,8 @@ model = dict(
 method = 'imae'
 # What records and tables show of this model: name and place in the config.
 variant = dict(
-    distill='model.distill',
+    distill='model.distill.weight',
+    disentangle='model.disentangle',
     branches='model.branches',
     mix='model.mix',
     mask_ratio='model.backbone.mask_ratio',

@@ -2,6 +2,7 @@
 
 import resource
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -130,10 +131,15 @@ class ProvenanceHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         environment = collect_environment()
         sampler = getattr(runner.train_dataloader, 'sampler', None)
+        pseudo = getattr(sampler, 'pseudo_provenance', None)
+        teacher = getattr(model, 'teacher_provenance', None)
+        # A student of a teacher that saw labels has seen them as well.
+        labels = getattr(sampler, 'labels_in_pretraining', False)
+        labels = bool(labels or (teacher or {}).get('labels_in_pretraining'))
         return portable(
             dict(
                 method=runner.cfg.get('method'),
-                variant=describe_variant(runner.cfg),
+                variant=describe_variant(runner.cfg) | _pseudo_variant(pseudo),
                 backbone=describe_backbone(runner.cfg.model.get('backbone', {})),
                 config=runner.cfg.filename,
                 config_sha256=config_sha256(runner.cfg),
@@ -147,8 +153,9 @@ class ProvenanceHook(Hook):
                 flops=self.flops,
                 device=environment['device']['name'],
                 device_count=runner.world_size,
-                labels_in_pretraining=bool(getattr(sampler, 'labels_in_pretraining', False)),
-                teacher=getattr(model, 'teacher_provenance', None),
+                labels_in_pretraining=labels,
+                pseudo_labels=pseudo,
+                teacher=teacher,
                 seed=runner.seed,
                 commit=environment['commit']['hash'],
                 origin=self.origin,
@@ -167,6 +174,14 @@ def describe_length(cfg: Config) -> str | None:
     return f'{train_cfg.max_iters}i' if train_cfg.get('max_iters') else None
 
 
+def _pseudo_variant(pseudo: dict | None) -> dict:
+    """Which pseudo-classes the pairs were drawn by, as an entry of the variant."""
+    if pseudo is None:
+        return {}
+    digest = str(pseudo.get('checkpoint_sha256'))[:12]
+    return dict(pseudo_labels=f'k={pseudo.get("k")}, seed={pseudo.get("seed")}, of {digest}')
+
+
 def describe_variant(cfg: Config) -> dict:
     """What sets a pre-training run apart within its method: the config's ``variant``.
 
@@ -176,7 +191,8 @@ def describe_variant(cfg: Config) -> dict:
     for name, path in (cfg.get('variant') or {}).items():
         value = cfg
         for key in path.split('.'):
-            value = None if value is None else value.get(key)
+            # Where a whole part is turned off: that says it.
+            value = value.get(key) if isinstance(value, Mapping | Config) else value
         if isinstance(value, dict):
             value = ', '.join(f'{k}={v}' for k, v in value.items() if v is not None)
         values[name] = value

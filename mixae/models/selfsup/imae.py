@@ -7,6 +7,7 @@ image, V visible ones, n = V + 1 tokens (class token first), D encoder width, P 
 """
 
 from collections.abc import Callable
+from numbers import Real
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ class IMAE(MAE):
         super().__init__(backbone=backbone, neck=neck, head=head, **kwargs)
         if self.backbone.mask_ratio is None:
             raise ValueError('mask_ratio=None in the backbone: i-MAE needs one in (0, 1), as MAE.')
-        self.beta, self.weight = check_mix(**({'beta': 1.0} if mix is None else mix))
+        self.beta, self.weight = check_mix({'beta': 1.0} if mix is None else mix)
         self.loss_on = loss_on
         self.branches = BRANCHES if branches == 'both' else BRANCHES[1:]
         self.disentangle = _build(
@@ -137,7 +138,9 @@ class IMAE(MAE):
         if self.beta is None:
             return torch.full(size, self.weight, device=inputs.device)
         concentration_B = torch.full(size, self.beta, device=inputs.device)
-        return torch.distributions.Beta(concentration_B, concentration_B).sample()
+        # Checked when the model was built; checking again would wait for the GPU at each step.
+        draw = torch.distributions.Beta(concentration_B, concentration_B, validate_args=False)
+        return draw.sample()
 
     def draw_visible(self, inputs: Tensor) -> Tensor:
         """ids_visible_BV of each mixture, drawn as MAE draws them; tests override this."""
@@ -175,7 +178,7 @@ class IMAE(MAE):
 
         Returns:
             dict: ``loss_recon_dominant``, ``loss_recon_subordinate`` and, with ``distill``, the
-            weighted ``loss_distill_*`` beside the unweighted ``distill_*``;
+            weighted ``loss_distill_dominant``, ``loss_distill_subordinate``;
             ``subordinate_share``, the mean of min(a, 1 - a). With ``branches='subordinate'``
             nothing ends in ``_dominant``.
         """
@@ -194,26 +197,27 @@ class IMAE(MAE):
             for branch, target_BnD in self.teach(mixture.sources, ids_visible_BV).items():
                 distill = self.distill(parts[branch], target_BnD)
                 losses[f'loss_distill_{branch}'] = self.distill.weight * distill
-                losses[f'distill_{branch}'] = distill.detach()
         losses['subordinate_share'] = mixture.share_B.mean()
         return losses
 
 
-def check_mix(
-    *, beta: float | None = None, weight: float | None = None, subordinate: float | None = None
-) -> tuple[float | None, float | None]:
-    """The options of ``mix`` as (b of Beta(b, b), None) or (None, constant weight a of I_1).
+def check_mix(mix: dict) -> tuple[float | None, float | None]:
+    """The option ``mix`` as (b of Beta(b, b), None) or (None, constant weight a of I_1).
 
     Raises:
-        ValueError: Not exactly one option, or one outside its range.
+        ValueError: Not exactly one entry, an unknown one, or one outside its range.
     """
-    options = dict(beta=beta, weight=weight, subordinate=subordinate)
-    given = {name: value for name, value in options.items() if value is not None}
-    if len(given) != 1:
+    given = mix
+    if isinstance(mix, dict):
+        given = {name: value for name, value in mix.items() if value is not None}
+    known = isinstance(given, dict) and set(given) <= {'beta', 'weight', 'subordinate'}
+    if not known or len(given) != 1 or not all(isinstance(v, Real) for v in given.values()):
         raise ValueError(
-            f'mix={given}: give exactly one of beta (a is drawn from Beta(beta, beta)), weight (a, '
-            "I_1's weight, constant) and subordinate (1 - a, the subordinate's share, constant)."
+            f'mix={given!r}: give one number, exactly one of beta (a is drawn from Beta(beta, '
+            "beta)), weight (a, I_1's weight, constant) and subordinate (1 - a, the subordinate's "
+            'share, constant).'
         )
+    beta, weight, subordinate = map(given.get, ('beta', 'weight', 'subordinate'))
     if beta is not None:
         if not beta > 0:
             raise ValueError(f'mix=dict(beta={beta}): Beta(beta, beta) needs beta > 0.')
@@ -286,7 +290,14 @@ def build_teacher(
             'model.teacher.checkpoint to the checkpoint of an MAE pre-training, or '
             'model.distill=None to train without distillation. A random teacher is never used.'
         )
-    state = encoder_state(read_checkpoint(checkpoint), checkpoint)
+    try:
+        state = encoder_state(read_checkpoint(checkpoint), checkpoint)
+    except (CheckpointError, FileNotFoundError) as error:
+        raise CheckpointError(
+            f"i-MAE's teacher, model.teacher.checkpoint={checkpoint}, cannot be used: {error} "
+            'Train the MAE of the *_teacher.py config beside this one first, name another '
+            'checkpoint, or set model.distill=False to train without distillation.'
+        ) from error
     _check_same_tokens(state, student, checkpoint)
     with torch.random.fork_rng(devices=[]):  # the student's own draws do not depend on a teacher
         encoder = MODELS.build({**config, 'init_cfg': None, 'frozen': True})
