@@ -261,8 +261,13 @@ def prepare_work_dir(cfg: Config) -> list[str]:
         )
     if get_dist_info()[0] != 0:
         return []
-    aside = Path(cfg.work_dir) / time.strftime('replaced_%Y%m%d_%H%M%S')
+    return [f'The checkpoints of the earlier run are now in {set_aside(cfg.work_dir)}.']
+
+
+def set_aside(work_dir: str | Path) -> Path:
+    """Move a run's checkpoints into a folder beside the new ones; returns it."""
+    aside = Path(work_dir) / time.strftime('replaced_%Y%m%d_%H%M%S')
     aside.mkdir(parents=True, exist_ok=True)
-    for path in existing:
+    for path in checkpoints(work_dir):
         path.rename(aside / path.name)
-    return [f'The checkpoints of the earlier run are now in {aside}.']
+    return aside

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from mixae.leaderboard.record import RecordError
 from mixae.suite.folder import Folder
 from mixae.suite.plan import Run, SuiteError
 from mixae.suite.progress import Display, duration, estimate, fraction_done, tail
@@ -78,10 +79,12 @@ def start_process(
     """Start a run that is not done; its output goes into its log.
 
     Raises:
-        SuiteError: Another process is at work on it.
+        SuiteError: Another process is at work on it, or has done it.
     """
-    lock = folder.lock(run)
+    lock = folder.lock(run, patience=2.0)
     try:
+        if folder.is_done(run):
+            raise SuiteError(f'{run.title} has been done meanwhile.')
         command, before = folder.begin(run, launcher)
         environ = dict(os.environ)
         if launcher == 'local':
@@ -142,7 +145,7 @@ def run_plan(
             if code != 0:
                 raise SuiteError(describe_failure(run, code, process.log))
             folder.finish(run, process.before, seconds)
-        except SuiteError as error:
+        except (SuiteError, RecordError, OSError) as error:
             failed[run.name] = str(error)
             folder.fail(run, str(error))
             display.end(run, f'FAILED\n{error}')
@@ -164,7 +167,16 @@ def run_plan(
             free = sorted(set(range(machine.jobs)) - {process.slot for process in running})
             for run, slot in zip(ready, free, strict=False):
                 waiting.remove(run)
-                process = start(folder, run, machine, slot, launcher)
+                try:
+                    process = start(folder, run, machine, slot, launcher)
+                except (SuiteError, OSError) as error:
+                    if folder.is_done(run):  # by another suite, which holds it no longer
+                        done.add(run.name)
+                        display.end(run, 'done by another suite')
+                    else:
+                        failed[run.name] = f'{run.title} was not started: {error}'
+                        display.end(run, f'not started\n{error}')
+                    continue
                 running.append(process)
                 display.begin(run, folder.state(run).get('resumed', False))
             time.sleep(pause)

@@ -5,16 +5,18 @@ import hashlib
 import json
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mmengine.config import Config
 
-from mixae.engine.runner import checkpoints
+from mixae.engine.runner import checkpoints, set_aside
 from mixae.leaderboard.record import SUFFIX, RunRecord, config_sha256, file_sha256, read_record
 from mixae.leaderboard.write import write_whole
 from mixae.suite.plan import ROOT, SCRATCH, Run, Suite, SuiteError
 
+LOCK = '.lock'
 LAUNCHERS = ('local', 'slurm')
 
 
@@ -151,7 +153,7 @@ class Folder:
 
     def is_running(self, run: Run) -> bool:
         """Whether a process is at work on it."""
-        if not self[run].is_dir():
+        if not (self[run] / LOCK).is_file():
             return False
         try:
             os.close(self.lock(run))
@@ -174,30 +176,53 @@ class Folder:
 
     # ---- how it is run ------------------------------------------------------------------------
 
-    def lock(self, run: Run) -> int:
+    def lock(self, run: Run, patience: float = 0.0) -> int:
         """A descriptor that keeps others from a run for as long as it, or a copy, is open.
+
+        Args:
+            run (Run): The run.
+            patience (float): Seconds to try for; who only looks holds a lock for an instant.
 
         Raises:
             SuiteError: Another process has it.
         """
         self[run].mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self[run], os.O_RDONLY)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise SuiteError(
-                f'Another process is at work on {self[run]}: wait for it, or name another folder '
-                'with --work-dir.'
-            ) from None
-        return descriptor
+        # Open for writing, without which NFS gives no lock.
+        descriptor = os.open(self[run] / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+        until = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return descriptor
+            except BlockingIOError:
+                if time.monotonic() < until:
+                    time.sleep(0.1)
+                    continue
+                os.close(descriptor)
+                raise SuiteError(
+                    f'Another process is at work on {self[run]}: wait for it, or name another '
+                    'folder with --work-dir.'
+                ) from None
+            except OSError as error:
+                os.close(descriptor)
+                raise SuiteError(
+                    f'{self[run]} cannot be locked ({error}): name a folder on a file system that '
+                    'has locks with --work-dir.'
+                ) from None
 
     def begin(self, run: Run, launcher: str = 'local') -> tuple[list[str], set[Path]]:
         """Note that a run starts; returns its command and the outputs that are not its own."""
         command = self.command(run, launcher)
-        if run.tool == 'picture':
-            for path in self.outputs(run):
+        # What an earlier run has left goes before the new key is noted: a kill in between must not
+        # make it this run's.
+        if '--overwrite' in command:
+            set_aside(self[run])
+            command.remove('--overwrite')
+        for path in [] if run.is_pretraining else self.outputs(run):
+            if run.tool == 'picture':
                 path.unlink()
+            else:
+                path.rename(f'{path}.replaced')  # a leaderboard would read two for one cell
         self.write_state(
             run,
             key=self.key(run),

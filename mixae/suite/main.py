@@ -59,6 +59,11 @@ def run_suite(
     folder, plan = _open(path, work_dir, seeds, gpus, only)
     suite = folder.suite
     check_changes(folder, plan, on_change or suite.on_change, console)
+    if busy := [str(folder[run]) for run in plan if folder.is_running(run)]:
+        raise SuiteError(
+            f'Another process is at work on {", ".join(busy)}: wait for it, or name another folder '
+            'with --work-dir.'
+        )
     done = {run.name for run in plan if folder.is_done(run)}
     failed: dict[str, str] = {}
     if len(done) < len(plan):
@@ -145,10 +150,12 @@ def dry_run(folder: Folder, plan: Sequence[Run], jobs: int, console: Console) ->
         command = shlex.join(word.removeprefix(here) for word in folder.command(run))
         console.print(f'{run.name}: {status}; {time_} ({guess.basis})', soft_wrap=True)
         console.print(f'    {command}', soft_wrap=True, markup=False)
-    told = f'{len(plan)} runs; what is left takes about {duration(left / jobs)}, {jobs} at a time'
+    told = [f'{len(plan)} runs']
+    if left or not unknown:
+        told.append(f'what is left takes about {duration(left / jobs)}, {jobs} at a time')
     if unknown:
-        told += f', and {unknown} runs of unknown length: none of their steps was measured here yet'
-    console.print(f'\n{told}.', soft_wrap=True)
+        told.append(f'{unknown} of unknown length: none of their steps was measured here yet')
+    console.print(f'\n{"; ".join(told)}.', soft_wrap=True)
 
 
 # ---- the result -------------------------------------------------------------------------------

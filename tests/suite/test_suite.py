@@ -19,7 +19,7 @@ from mixae.leaderboard.record import metric, new_record, read_record, write_reco
 from mixae.suite import execute
 from mixae.suite.checks import CHECKS, pretraining_pays, topk_isolates
 from mixae.suite.execute import Machine, Process, headline, run_plan, submit, this_machine
-from mixae.suite.folder import Folder
+from mixae.suite.folder import LOCK, Folder
 from mixae.suite.main import check_changes, dry_run, run_suite, summarise
 from mixae.suite.plan import ROOT, Run, Suite, SuiteError, load_suite
 from mixae.suite.progress import Display, duration, estimate, fraction_done
@@ -177,15 +177,59 @@ def test_a_finetuning_killed_after_its_last_checkpoint_starts_over(call):
     call(small_suite(), killed='tune_a')
     last = f'epoch_{Config.fromfile(ROOT / TUNE_CONFIG).train_cfg.max_epochs}.pth'
     (call.path / 'tune_a' / 'epoch_1.pth').rename(call.path / 'tune_a' / last)
-    assert call(small_suite())['tune_a'][-1] == '--overwrite'
+    assert '--resume' not in call(small_suite())['tune_a']
+    assert [p.name for p in (call.path / 'tune_a').glob('replaced_*/*')] == [last]
 
 
 def test_a_changed_config_is_run_again_and_nothing_else(call):
     call(small_suite())
     commands = call(small_suite(**{'train_cfg.max_epochs': 4}))
     assert sorted(commands) == ['b', 'p/icture', 'probe_b']
-    assert commands['b'][-1] == '--overwrite'
+    assert '--resume' not in commands['b']
+    assert [p.name for p in (call.path / 'b').glob('replaced_*/*')] == ['epoch_8.pth']
     assert {'a', 'c', 'tune_a', 'probe_a', 'probe_random'} <= set(call(small_suite(seed=1)))
+
+
+def test_a_kill_at_the_start_does_not_make_an_earlier_result_this_runs(call, monkeypatch):
+    call(small_suite())
+    changed = small_suite(**{'train_cfg.max_epochs': 4})
+    folder = Folder(call.path, changed)
+    folder.begin(changed['b'])  # and the power goes, before anything is trained
+    assert not folder.is_done(changed['b'])
+    assert '--resume' not in folder.command(changed['b'])
+    assert '--resume' not in call(changed)['b']
+
+
+def test_a_record_that_a_killed_suite_did_not_note_is_put_aside(call):
+    call(small_suite())
+    path = call.path / 'probe_a' / 'run.json'
+    state = json.loads(path.read_text())
+    del state['outputs']
+    path.write_text(json.dumps(state))  # killed between the record and its note
+    assert list(call(small_suite())) == ['probe_a']
+    folder = call.path / 'probe_a' / 'records'
+    assert len(list(folder.glob('*.record.json'))) == 1
+    assert len(list(folder.glob('*.record.json.replaced'))) == 1
+
+
+def test_what_cannot_be_started_does_not_end_the_others(call, monkeypatch):
+    held = []
+
+    class Contested(FakeRuns):
+        def __call__(self, folder, run, *args):
+            if run.name == 'b':
+                held.append(folder.lock(run))
+                folder.lock(run, patience=0.2)  # another suite has it
+            if run.name == 'tune_a':
+                raise FileNotFoundError('the disk is gone')
+            return super().__call__(folder, run, *args)
+
+    monkeypatch.setattr(f'{__name__}.FakeRuns', Contested)
+    commands = call(small_suite())
+    assert set(commands) == set(ALL) - {'b', 'probe_b', 'p/icture', 'tune_a'}
+    assert set(call.failed) == {'b', 'probe_b', 'p/icture', 'tune_a'}
+    assert 'at work on' in call.failed['b'] and 'the disk is gone' in call.failed['tune_a']
+    os.close(held[0])
 
 
 def test_a_changed_config_is_noticed_and_named_before_anything_runs(call):
@@ -283,7 +327,9 @@ def test_the_suites_that_ship_can_be_printed_before_anything_runs(path, tmp_path
     text = out.getvalue()
     for run in suite.plan:
         assert re.search(rf'^{re.escape(run.name)}: new;', text, re.MULTILINE)
-    assert f'{len(suite.plan)} runs; what is left takes about' in text
+    assert f'\n{len(suite.plan)} runs; ' in text
+    assert ('of unknown length' in text) or ('what is left takes about' in text)
+    assert 'about 0 s' not in text
     assert not (tmp_path / 'w').exists()
 
 
@@ -625,7 +671,7 @@ def test_two_suites_at_work_on_one_run_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr('mixae.suite.main._prepare', lambda suite: None)
     run = tmp_path / 'mae_seed0' / 'pretrain'
     run.mkdir(parents=True)
-    other = os.open(run, os.O_RDONLY)
+    other = os.open(run / LOCK, os.O_RDWR | os.O_CREAT)
     fcntl.flock(other, fcntl.LOCK_EX)
     suite = load_suite(ROOT / 'configs/suites/demo.py')
     folder = Folder(tmp_path, suite)
