@@ -172,7 +172,9 @@ class Row:
         if self.pretraining is None:
             return 'none'
         epochs = self.pretraining['epochs']
-        return self.pretraining['dataset'] + ('' if epochs is None else f', {epochs:g} epochs')
+        return dataset_text(self.pretraining['dataset']) + (
+            '' if epochs is None else f', {epochs:g} epochs'
+        )
 
     @property
     def labels_text(self) -> str:
