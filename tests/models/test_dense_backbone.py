@@ -94,8 +94,11 @@ def test_window_attention_is_masked_dense_attention(grid, window):
     reference = dense_attention_in_windows(attn, x, grid, window)
     torch.testing.assert_close(mine, reference, atol=1e-5, rtol=0)
     weight = torch.randn_like(mine)
-    gradients = [torch.autograd.grad((y * weight).sum(), x)[0] for y in (mine, reference)]
-    torch.testing.assert_close(*gradients, atol=1e-4, rtol=0)
+    inputs = [x, *attn.parameters()]
+    for ours, theirs in zip(
+        *(torch.autograd.grad((y * weight).sum(), inputs) for y in (mine, reference)), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
 def test_window_attention_refuses_a_class_token():
@@ -190,6 +193,28 @@ def test_recomputed_activations_give_the_same_gradients(window):
         gradients.append([p.grad for p in vit.parameters() if p.requires_grad])
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_windows_keep_no_more_for_the_backward_pass_than_global_attention():
+    kept = {}
+    for window, global_layers in ((0, ()), (5, (2,))):  # 16x16 patches are padded to 20x20
+        vit = MaskedViT(
+            ARCH,
+            img_size=128,
+            patch_size=8,
+            **FEATMAP,
+            window_size=window,
+            global_layers=global_layers,
+        ).train()
+        x = images(128, 128)
+        vit(x)  # what is allocated once only
+        with torch.profiler.profile(profile_memory=True) as profile:
+            outputs = vit(x)
+        kept[window] = sum(event.self_cpu_memory_usage for event in profile.key_averages())
+        assert outputs[0].requires_grad
+    # At least the inputs of the layers' eight matrix products.
+    assert kept[0] > 2 * 256 * 3 * (24 * 6 + 48 * 2) * 4
+    assert kept[5] <= kept[0]
 
 
 @pytest.mark.parametrize('window', [0, 2])

@@ -167,7 +167,9 @@ class MaskedViT(MAEViT):
             x_BND = x_BLD + pos_embed_1ND[:, self.num_extra_tokens :]
 
             def attention(attn, x_BLD, index):
-                return window_attention(attn, x_BLD, grid, self.window_size)
+                return window_attention(
+                    attn, x_BLD, grid, self.window_size, recompute=not self.with_cp
+                )
         else:
             cls_B1D = self.cls_token.expand(len(x), -1, -1).to(x_BLD.dtype)
             x_BND = torch.cat([cls_B1D, x_BLD], dim=1) + pos_embed_1ND

@@ -6,10 +6,15 @@ R x C windows an image, N = R*C*B windows, T = w*w patches a window.
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def window_attention(
-    attn: nn.Module, x_BLD: Tensor, grid: tuple[int, int], window_size: int
+    attn: nn.Module,
+    x_BLD: Tensor,
+    grid: tuple[int, int],
+    window_size: int,
+    recompute: bool = True,
 ) -> Tensor:
     """An encoder layer's own attention, taken within windows that do not overlap.
 
@@ -19,13 +24,17 @@ def window_attention(
     Where the grid is no multiple of the window, ViTDet pads the normalised tokens with zeros at the
     bottom and right, and the zeros take part as keys and values (they are then the biases of
     the projections). The same here, but the padding skips both projections, which makes a grid of
-    64x64 with windows of 14 one fifth cheaper **(ours)**.
+    64x64 with windows of 14 one fifth cheaper **(ours)**. Windows and their attention are made
+    again in the backward pass, so that padding and rearranging keep nothing: the layer keeps what
+    global attention does **(ours)**.
 
     Args:
         attn (nn.Module): mmpretrain's ``MultiheadAttention``.
         x_BLD (Tensor): Normalised patch tokens, without a class token, row by row.
         grid (tuple[int, int]): H, W in patches.
         window_size (int): w, in patches.
+        recompute (bool): Make the windows again in the backward pass; False where the whole layer
+            is. Defaults to True.
 
     Returns:
         Tensor: The attention's output before the residual addition, (B, L, D).
@@ -38,17 +47,25 @@ def window_attention(
             f'{x_BLD.shape[1]} tokens are not a grid of {grid[0]}x{grid[1]}: attention in windows '
             'takes patch tokens only.'
         )
-    # The bias is added after padding: padded zeros project to it.
-    qkv_BLD = F.linear(x_BLD, attn.qkv.weight)
-    qkv_NTD = to_windows(qkv_BLD, grid, window_size)
-    if attn.qkv.bias is not None:
-        qkv_NTD = qkv_NTD + attn.qkv.bias.to(qkv_NTD.dtype)
-    N, T, _ = qkv_NTD.shape
-    q, k, v = qkv_NTD.view(N, T, 3, attn.num_heads, attn.head_dims).permute(2, 0, 3, 1, 4)
     dropout = attn.attn_drop if attn.training else 0.0
-    out_NTD = attn.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-    out_NTD = out_NTD.transpose(1, 2).reshape(N, T, attn.embed_dims)
-    out_BLD = attn.proj(from_windows(out_NTD, grid, window_size))
+
+    def attend(qkv_BLD: Tensor) -> Tensor:
+        qkv_NTD = to_windows(qkv_BLD, grid, window_size)
+        # The bias is added after padding: padded zeros project to it.
+        if attn.qkv.bias is not None:
+            qkv_NTD = qkv_NTD + attn.qkv.bias.to(qkv_NTD.dtype)
+        N, T, _ = qkv_NTD.shape
+        q, k, v = qkv_NTD.view(N, T, 3, attn.num_heads, attn.head_dims).permute(2, 0, 3, 1, 4)
+        out_NTD = attn.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+        out_NTD = out_NTD.transpose(1, 2).reshape(N, T, attn.embed_dims)
+        return from_windows(out_NTD, grid, window_size)
+
+    qkv_BLD = F.linear(x_BLD, attn.qkv.weight)
+    if recompute and qkv_BLD.requires_grad:
+        out_BLD = checkpoint(attend, qkv_BLD, use_reentrant=False, preserve_rng_state=dropout > 0)
+    else:
+        out_BLD = attend(qkv_BLD)
+    out_BLD = attn.proj(out_BLD)
     # After the windows are joined: drop path drops images, not windows.
     return attn.out_drop(attn.gamma1(attn.proj_drop(out_BLD)))
 
