@@ -2,6 +2,8 @@
 
 import glob
 import re
+import runpy
+import shlex
 from pathlib import Path
 
 import pytest
@@ -70,11 +72,27 @@ def test_every_make_target_that_the_readme_names_exists():
     sorted(p for p in (ROOT / 'docs' / 'results').glob('*/records')),
     ids=lambda p: p.parent.name,
 )
-def test_the_committed_table_is_what_its_records_give(records):
+def test_the_committed_tables_are_what_their_records_give(records, monkeypatch):
+    """The page names the command of each of its tables."""
     page = (records.parent / 'README.md').read_text()
-    table = write_leaderboard([records], format='md', out=None)
-    rows = [line for line in table.splitlines() if line.startswith('| ') and '---' not in line]
-    numbers = [re.sub(r'\[\d+\]\([^)]*\)', '', row).replace(' ', '') for row in rows]
     page_rows = re.sub(r'\[\d+\]\([^)]*\)', '', page).replace(' ', '')
-    assert len(numbers) > 1
-    assert all(row in page_rows for row in numbers)
+    folder = str(records.relative_to(ROOT))
+    commands = [
+        words
+        for line in page.splitlines()
+        if line.startswith('tools/leaderboard.py') and folder in (words := shlex.split(line))
+    ]
+    assert commands
+    parse_args = runpy.run_path(str(ROOT / 'tools' / 'leaderboard.py'))['parse_args']
+    monkeypatch.chdir(ROOT)
+    for words in commands:
+        monkeypatch.setattr('sys.argv', words)
+        args = parse_args()
+        assert args.format == 'md'
+        table = write_leaderboard(
+            args.records, format='md', columns=args.columns, published=args.published
+        )
+        rows = [line for line in table.splitlines() if line.startswith('| ') and '---' not in line]
+        numbers = [re.sub(r'\[\d+\]\([^)]*\)', '', row).replace(' ', '') for row in rows]
+        assert len(numbers) > 1
+        assert all(row in page_rows for row in numbers)
