@@ -11,6 +11,7 @@ import torch
 from mmdet.evaluation import CocoMetric, FasterCocoMetric
 from mmdet.registry import METRICS
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
@@ -115,7 +116,8 @@ def test_the_curves_agree_to_the_last_digits(real_data):
 def test_the_detection_configs_use_it(path):
     cfg = Config.fromfile(path)
     for name in ('val_evaluator', 'test_evaluator'):
-        evaluator = METRICS.build(cfg[name])
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            evaluator = METRICS.build(cfg[name])
         assert isinstance(evaluator, FasterCocoMetric) and evaluator.metrics == ['bbox', 'segm']
 
 
