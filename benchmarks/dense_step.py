@@ -10,8 +10,9 @@ a training step of UperNet, whose neck and heads take the greater part.
 Everything timed lives in one process and takes turns in random order, round after round, so that a
 busy machine slows all alike; ratios are taken within a round, by the clock and by the time on
 processors (which does not count waiting for a core; without meaning on a GPU). Peak memory is that
-of a process of its own that takes one step, less what it held before the step (GPU: torch's peak of
-allocated memory).
+of a process of its own that takes one step, less what it held before the step. There large blocks
+are returned to the system when they are freed, since what an allocator holds back depends on the
+order of sizes (GPU: torch's peak of allocated memory, which does not count it either).
 """
 
 import argparse
@@ -189,7 +190,8 @@ def peak_memory(compare: str, variant: str, args: argparse.Namespace) -> int:
     command += ['--arch', args.arch, '--batch', str(args.batch), '--device', args.device]
     command += ['--threads', str(args.threads), '--precision', args.precision]
     command += ['--size', str(args.size)] if args.size else []
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    env = {**os.environ, 'MALLOC_MMAP_THRESHOLD_': '1000000'}  # glibc
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=env)
     return int(done.stdout.split()[-1])
 
 
