@@ -206,7 +206,7 @@ def main(args) -> int:
     own = os.getpid()
 
     def end(number, frame):
-        if os.getpid() != own:  # a worker that a library has forked
+        if os.getpid() != own:  # a forked worker, before it has its own handlers
             os._exit(128 + number)
         raise KeyboardInterrupt
 

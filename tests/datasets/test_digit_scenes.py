@@ -84,6 +84,19 @@ def test_two_worker_processes_make_what_one_makes(tmp_path, monkeypatch):
     assert _files(alone) == _files(together)
 
 
+def test_worker_processes_do_not_inherit_the_callers_handlers():
+    # With one, a worker that is ended on the point of waiting for a task waits for good.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        before = signal.signal(number, lambda *_: None)
+        try:
+            with multiprocessing.get_context('fork').Pool(1, build._start_worker, (None,)) as pool:
+                assert pool.apply(signal.getsignal, (number,)) == signal.SIG_DFL
+                pool.close()
+                pool.join()
+        finally:
+            signal.signal(number, before)
+
+
 @pytest.mark.parametrize('part', PARTS)
 def test_a_picture_does_not_depend_on_how_many_are_made(part, material):
     few, many = (build.make_options(part, num_train=n) for n in (3, 3000))

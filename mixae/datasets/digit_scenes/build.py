@@ -352,6 +352,10 @@ def _start_worker(job: _Job) -> None:
     global _job
     _job = job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    # A handler of Python's, inherited from the caller, only sets a flag: a worker that is ended on
+    # the point of waiting for its next task would wait for good, and its parent for it.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def _make_in_worker(task: tuple[str, int]) -> tuple:
@@ -402,6 +406,8 @@ def _pictures(job: _Job, split: str) -> Iterator[tuple]:
     # other processes of a job wait for this one, and may spin.
     with multiprocessing.get_context('fork').Pool(2, _start_worker, (job,)) as pool:
         yield from pool.imap(_make_in_worker, tasks, chunksize=25)
+        pool.close()  # workers end by themselves; leaving the block would kill them
+        pool.join()
 
 
 def _write_classification(job: _Job, split: str) -> None:
