@@ -416,6 +416,13 @@ def _metric_name(kind: ColumnKind, task: str, metrics: Iterable[str]) -> str | N
     return next((name for name in kind.metrics if name in metrics), None)
 
 
+def leading_metric(record: Mapping, columns: Iterable[str]) -> str:
+    """The metric of a record that the first of these columns shows; its first where none does."""
+    kinds = [COLUMNS[name] for name in columns if name in COLUMNS]
+    found = (_metric_name(kind, record['task'], record['metrics']) for kind in kinds)
+    return next(filter(None, found), next(iter(record['metrics'])))
+
+
 def _in_percent(value: float, unit: str) -> tuple[float, str]:
     return (100 * value, '%') if unit == 'fraction' else (value, unit)
 

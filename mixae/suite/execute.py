@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 from mixae.leaderboard.record import RecordError
+from mixae.leaderboard.tables import leading_metric
 from mixae.suite.folder import Folder
 from mixae.suite.plan import Run, SuiteError
 from mixae.suite.progress import Display, duration, estimate, fraction_done, tail
@@ -195,12 +196,14 @@ def run_plan(
 
 
 def headline(folder: Folder, run: Run) -> str:
-    """A finished evaluation's first metric, for people; '' for other runs."""
+    """A finished evaluation's metric in the table's first column; '' for other runs."""
     if not run.is_evaluation:
         return ''
     if len(folder.results(run)) > 1:
         return f'{len(folder.results(run))} records'
-    name, metric = next(iter(folder.record(run)['metrics'].items()))
+    record = folder.record(run)
+    name = leading_metric(record, folder.suite.columns)
+    metric = record['metrics'][name]
     unit = ' %' if metric['unit'] == '%' else ''
     return f'{name} {metric["value"]:.3g}{unit}'
 

@@ -21,6 +21,7 @@ from mixae.leaderboard.tables import (
     build_table,
     escape_latex,
     escape_markdown,
+    leading_metric,
     select_published,
     to_csv,
     to_latex,
@@ -73,6 +74,13 @@ def test_repeats_of_one_pretraining_are_told_from_repeats_of_all(make_record):
     records = [make_record(value=50 + seed, seed=seed) for seed in range(3)]
     text = to_markdown(build_table(records, columns=['linear']))
     assert '51.00 ± 1.00 (n=3, 1 pre-training)' in text
+
+
+def test_the_leading_metric_is_the_first_column_that_shows_one(make_record):
+    metrics = dict(aAcc=metric(66.9), mIoU=metric(31.2))
+    record = make_record(task='semseg', metrics=metrics)
+    assert leading_metric(record, ['box_ap50', 'miou', 'time']) == 'mIoU'
+    assert leading_metric(record, ['linear', 'semseg:mAcc']) == 'aAcc'
 
 
 def test_fractions_and_percent_are_one_unit(make_record):
