@@ -38,7 +38,7 @@ def resolve(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config
     notes: list[str] = []
     _resolve_pretrained(cfg, notes)
     _resolve_model(cfg)
-    _resolve_dense(cfg)
+    _resolve_dense(cfg, notes)
     _resolve_data_root(cfg)
     _resolve_dataloaders(cfg, cuda)
     _resolve_pipelines(cfg)
@@ -137,8 +137,8 @@ def _resolve_model(cfg: Config) -> None:
         _fill(augment, num_classes=cfg.get('num_classes'))
 
 
-def _resolve_dense(cfg: Config) -> None:
-    """Widths of a detector's or segmentor's neck and heads; a segmentor's scales and crops."""
+def _resolve_dense(cfg: Config, notes: list[str]) -> None:
+    """Layers and widths of a detector or segmentor; a segmentor's scales and crops."""
     model = cfg.get('model', {})
     backbone = model.get('backbone', {})
     if backbone.get('type') not in ('mixae.MaskedViT', 'MaskedViT'):
@@ -147,8 +147,7 @@ def _resolve_dense(cfg: Config) -> None:
         return
     dims = vit_dims(backbone)
     width, size = dims['width'], dims['img_size']
-    indices = backbone.get('out_indices', -1)
-    widths = [width] * (1 if isinstance(indices, int) else len(indices))
+    widths = [width] * len(_resolve_layers(backbone, dims['depth'], notes))
     necks = model.get('neck') or []
     for neck in necks if isinstance(necks, list | tuple) else [necks]:
         _fill(neck, embed_dim=width)
@@ -173,6 +172,9 @@ def _resolve_dense(cfg: Config) -> None:
                 _fill(node, num_classes=cfg.get('num_classes'))
             elif node.get('type') in ('Resize', 'RandomResize') and isinstance(size, int):
                 _fill(node, scale=(4 * size, size))
+            elif node.get('type') == 'ResizeShortestEdge' and isinstance(size, int):
+                # A view of a multi-scale test: no smaller than the slide, as BEiT's and iBOT's.
+                _fill(node, scale=max(size, int(size * node.pop('ratio', 1))))
             elif node.get('type') == 'RandomCrop' and isinstance(size, int):
                 _fill(node, crop_size=(size, size))
     if isinstance(size, int):
@@ -180,6 +182,30 @@ def _resolve_dense(cfg: Config) -> None:
         # Slides overlap by a third, as in BEiT: 341 of 512.
         stride = size * 2 // 3
         _fill(model.get('test_cfg'), crop_size=(size, size), stride=(stride, stride))
+
+
+def _resolve_layers(backbone: dict, depth: int, notes: list[str]) -> list[int]:
+    """Layers whose features are used, and those of global attention; the former, from 0 on."""
+    _fill(
+        backbone,
+        # After thirds, half and all: layers 3, 5, 7, 11 of 12 and 7, 11, 15, 23 of 24, as iBOT.
+        out_indices=[round(depth * share) - 1 for share in (1 / 3, 1 / 2, 2 / 3, 1)],
+        # The last of each quarter, as ViTDet.
+        global_layers=[round(depth * share) - 1 for share in (1 / 4, 1 / 2, 3 / 4, 1)],
+    )
+    indices = backbone.get('out_indices', -1)
+    layers = [i % depth for i in ([indices] if isinstance(indices, int) else indices)]
+    if len(set(layers)) < len(layers):
+        raise ConfigError(
+            f'model.backbone.out_indices={list(layers)} names a layer twice; an encoder of {depth} '
+            'layers needs them given.'
+        )
+    if max(layers) < depth - 1:
+        notes.append(
+            f'model.backbone.out_indices ends at layer {max(layers)} of 0..{depth - 1}: the layers '
+            'after it take no part.'
+        )
+    return layers
 
 
 def _resolve_data_root(cfg: Config) -> None:

@@ -2,6 +2,7 @@
 import mmpretrain.models  # noqa: F401
 
 from .backbones import *  # noqa: F403
+from .decode_heads import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403

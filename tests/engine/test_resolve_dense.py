@@ -52,7 +52,8 @@ def test_none_starts_without_a_checkpoint(path):
         ('coco/vitdet_vitb_100e.py', 1e-4, 64),
         ('ade20k/upernet_vitb_160k.py', 1e-4, 16),
         ('ade20k/upernet_vitl_160k.py', 2e-5, 16),
-        ('ade20k/linear_vitb_160k.py', 7e-4, 16),
+        ('ade20k/linear_vitb_160k.py', 8e-4, 16),
+        ('ade20k/linear_vitb_40k.py', 1e-3, 16),
     ],
 )
 def test_the_published_rate_is_that_of_8_gpus(name, rate, batch):
@@ -94,6 +95,37 @@ def test_widths_follow_the_encoder():
         assert (head.num_classes, cfg.model.auxiliary_head.in_channels) == (150, width)
         cfg, _ = resolved('ade20k/linear_vitb_160k.py', **{'model.backbone.arch': name})
         assert cfg.model.decode_head.channels == 4 * width
+        cfg, _ = resolved('ade20k/linear_vitb_40k.py', **{'model.backbone.arch': name})
+        head = cfg.model.decode_head
+        assert (head.in_channels, head.channels, head.num_classes) == (width, width, 150)
+
+
+@pytest.mark.parametrize(
+    'arch, used, everywhere',
+    [('b', [3, 5, 7, 11], [2, 5, 8, 11]), ('l', [7, 11, 15, 23], [5, 11, 17, 23])],
+)
+def test_layers_are_the_published_ones_of_each_depth(arch, used, everywhere):
+    options = {'model.backbone.arch': arch}
+    for name in ('coco/maskrcnn_vitb_1x.py', 'coco/cascade_vitb_1x.py'):
+        cfg, notes = resolved(name, **options)
+        assert cfg.model.backbone.out_indices == used
+        assert not any('take no part' in note for note in notes)
+    for name in ('ade20k/upernet_vitb_160k.py', 'ade20k/linear_vitb_160k.py'):
+        assert resolved(name, **options)[0].model.backbone.out_indices == used
+    cfg, notes = resolved('coco/vitdet_vitb_100e.py', **options)
+    assert cfg.model.backbone.global_layers == everywhere
+    assert not any('take no part' in note for note in notes)
+
+
+def test_layers_that_take_no_part_are_named():
+    name, indices = 'coco/maskrcnn_vitb_1x.py', {'model.backbone.out_indices': [3, 5, 7, 11]}
+    _, notes = resolved(name, **indices, **{'model.backbone.arch': 'l'})
+    assert any('ends at layer 11 of 0..23' in note for note in notes)
+    shallow = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
+    cfg = Config.fromfile(ROOT / name)
+    cfg.pretrained, cfg.model.backbone.arch = 'scratch', shallow
+    with pytest.raises(ConfigError, match='names a layer twice; an encoder of 2 layers'):
+        resolve(cfg)
 
 
 def test_scales_and_crops_follow_the_encoders_image_size():
@@ -104,6 +136,23 @@ def test_scales_and_crops_follow_the_encoders_image_size():
         assert cfg.test_dataloader.dataset.pipeline[1].scale == (4 * size, size)
         assert pipeline[4].crop_size == cfg.model.data_preprocessor['size'] == (size, size)
         assert cfg.model.test_cfg.stride == (size * 2 // 3,) * 2
+
+
+@pytest.mark.parametrize('size', [512, 640])
+def test_views_of_a_multi_scale_test_are_no_smaller_than_the_slide(size):
+    options = {'model.backbone.img_size': size}
+    cfg, _ = resolved('ade20k/upernet_vitb_160k_ms.py', **options)
+    views, flips, *_ = cfg.test_dataloader.dataset.pipeline[1].transforms
+    # As SETR's resize in BEiT's and iBOT's tests: ratios below 1 are enlarged to the slide.
+    assert [view.scale for view in views] == [
+        size,
+        size,
+        size,
+        size * 5 // 4,
+        size * 3 // 2,
+        size * 7 // 4,
+    ]
+    assert len(flips) == 2 and cfg.model.test_cfg.crop_size == (size, size)
 
 
 def test_one_option_names_the_data():

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from mixae.datasets.pseudo_labels import make_pseudo_labels
@@ -17,7 +18,7 @@ from mixae.engine.pretrained import CheckpointError, read_checkpoint
 from mixae.engine.resolve import ConfigError
 from mixae.engine.runner import checkpoints, latest_checkpoint, prepare_work_dir
 from mixae.leaderboard.record import read_record
-from mixae.registry import HOOKS
+from mixae.registry import HOOKS, OPTIM_WRAPPERS
 
 MIXEDAE = 'mixedae/vitt_cifar10_2000e.py'
 MAE = 'mae/vitt_cifar10_2000e.py'
@@ -27,10 +28,10 @@ STEPS = 6  # 48 images in batches of 8
 
 @HOOKS.register_module()
 class StopHook(Hook):
-    """Ends a run before a step, as a power cut would, or spoils a loss or a gradient there."""
+    """Ends a run before a step, as a power cut would, or spoils a loss or gradients from there."""
 
-    def __init__(self, at: int, spoil: str | None = None) -> None:
-        self.at, self.spoil = at, spoil
+    def __init__(self, at: int, spoil: str | None = None, times: int = 10**6) -> None:
+        self.at, self.spoil, self.times = at, spoil, times
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         if runner.iter != self.at:
@@ -42,7 +43,28 @@ class StopHook(Hook):
             data_batch['inputs'] = data_batch['inputs'].float()
             data_batch['inputs'][0] = torch.nan
         else:
-            runner.model.neck.mask_token.register_hook(lambda grad: grad * torch.inf)
+            runner.model.neck.mask_token.register_hook(self.overflow)
+
+    def overflow(self, grad):
+        self.times -= 1
+        return grad * torch.inf if self.times >= 0 else grad
+
+
+@OPTIM_WRAPPERS.register_module()
+class ScalingOptimWrapper(OptimWrapper):
+    """Loss scaling as mmengine's ``AmpOptimWrapper``, which asserts a GPU."""
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.loss_scaler = torch.amp.GradScaler('cpu')
+
+    def backward(self, loss, **kwargs) -> None:
+        self.loss_scaler.scale(loss).backward(**kwargs)
+        self._inner_count += 1
+
+    def step(self, **kwargs) -> None:
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update()
 
 
 def stopping(cfg, **options):
@@ -224,6 +246,33 @@ def test_what_is_not_finite_stops_the_run_before_the_step(small_config, tmp_path
     assert [p.name for p in checkpoints(tmp_path / 'run')] == ['epoch_1.pth']
     state, _, _ = snapshot(tmp_path / 'run' / 'epoch_1.pth')
     assert all(v.isfinite().all() for v in state.values())
+
+
+def scaling(cfg, **options):
+    cfg = stopping(cfg, **options)
+    cfg.optim_wrapper.type = 'mixae.ScalingOptimWrapper'
+    cfg.optim_wrapper.pop('dtype', None)
+    cfg.train_cfg.max_epochs = 6
+    return launch.build_runner(cfg)
+
+
+@pytest.mark.parametrize(
+    'spoil, names',
+    [
+        ('loss', r'Iteration 8 \(epoch 2\).*loss_recon = nan'),
+        # A loss scaler skips such steps, all of them without a word.
+        ('gradient', r'Iteration 27 \(epoch 5\).*20 steps in a row.*loss scale.*0\.0625'),
+    ],
+)
+def test_what_a_loss_scaler_would_skip_for_good_stops_the_run(small_config, spoil, names):
+    with pytest.raises(FloatingPointError, match=names):
+        scaling(small_config(MIXEDAE), at=STEPS + 1, spoil=spoil).train()
+
+
+def test_a_loss_scaler_may_skip_what_overflows(small_config):
+    runner = scaling(small_config(MIXEDAE), at=STEPS + 1, spoil='gradient', times=19)
+    runner.train()
+    assert runner.iter == 6 * STEPS
 
 
 # Seeds of a step.

@@ -116,6 +116,26 @@ def test_drop_path_drops_images_not_windows():
     assert torch.equal(dropped.any(1), dropped.all(1))
 
 
+def test_the_last_norm_on_every_output():
+    plain = scramble(MaskedViT(ARCH, **SIZES, **FEATMAP, out_indices=[0, 1, 2])).eval()
+    normed = MaskedViT(
+        ARCH, **SIZES, out_type='featmap', norm_outputs=True, out_indices=[0, 1, 2]
+    ).eval()
+    normed.load_state_dict(plain.state_dict(), strict=False)
+    scramble(normed.ln1)
+    x = images()
+    for before, after in zip(plain(x), normed(x), strict=True):
+        weight, bias = normed.ln1.weight, normed.ln1.bias
+        channels_last = before.permute(0, 2, 3, 1)
+        expected = (channels_last - channels_last.mean(-1, keepdim=True)) / (
+            channels_last.var(-1, unbiased=False, keepdim=True) + normed.ln1.eps
+        ).sqrt()
+        expected = (weight * expected + bias).permute(0, 3, 1, 2)
+        torch.testing.assert_close(after, expected, atol=1e-5, rtol=1e-4)
+    with pytest.raises(ValueError, match='final_norm=True'):
+        MaskedViT(ARCH, **SIZES, **FEATMAP, norm_outputs=True)
+
+
 def timm_without_class_token(vit, size):
     reference = VisionTransformer(
         img_size=size,

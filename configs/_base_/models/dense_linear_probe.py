@@ -1,5 +1,5 @@
-# The frozen encoder's linear segmentation probe: one 1x1 convolution on four layers, resized to one
-# size and concatenated, as iBOT's released config. None follows from the encoder.
+# The frozen encoder's linear segmentation probe: one 1x1 convolution on four layers, each behind
+# the encoder's last norm, concatenated, as iBOT's. None follows from the encoder.
 pretrained = None
 model = dict(
     type='EncoderDecoder',
@@ -17,9 +17,9 @@ model = dict(
         arch='b',
         img_size=512,
         patch_size=16,
-        out_indices=[3, 5, 7, 11],
+        out_indices=None,  # layers 3, 5, 7 and 11 of 12
         out_type='featmap',
-        final_norm=False,
+        norm_outputs=True,
         frozen=True,
         pretrained=None,
     ),

@@ -1,6 +1,7 @@
 # UperNet on the pre-trained encoder as MAE's transfer to ADE20K (He et al. 2022, App. A.4, with
-# BEiT's code; mmseg's mae-base_upernet config). Their relative position bias is left out: the
-# encoder's parameters stay those of the pre-training (ours). None follows from the encoder.
+# BEiT's code; mmseg's mae-base_upernet config). Their relative position bias and layer scale are
+# left out: the encoder's parameters stay those of the pre-training (ours). None follows from the
+# encoder.
 pretrained = None
 model = dict(
     type='EncoderDecoder',
@@ -18,7 +19,7 @@ model = dict(
         arch='b',
         img_size=512,
         patch_size=16,
-        out_indices=[3, 5, 7, 11],
+        out_indices=None,  # layers 3, 5, 7 and 11 of 12; 7, 11, 15 and 23 of 24
         drop_path_rate=0.1,
         out_type='featmap',
         final_norm=False,

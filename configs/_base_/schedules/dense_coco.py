@@ -1,7 +1,7 @@
 # Detection on COCO: warm-up in iterations, steps at shares of the epochs, layer-wise decay.
 # float16 with loss scaling on a GPU (RoIAlign has no bfloat16), fp32 without one.
 warmup_iters = 500
-lr_steps = (8 / 12, 11 / 12)  # shares of max_epochs
+lr_steps = (8 / 12, 11 / 12)  # shares of max_epochs; iBOT's command, mmdet's 1x
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(type='AdamW', lr=None, betas=(0.9, 0.999), weight_decay=0.05),

@@ -1,5 +1,7 @@
-# The multi-scale test of a model trained with upernet_vitb_160k.py, as BEiT and iBOT: six scales,
-# each with its mirror image. tools/test.py takes that config's checkpoint.
+# The multi-scale test of a model trained with upernet_vitb_160k.py, as BEiT and iBOT: six ratios,
+# each with its mirror image. tools/test.py takes that config's checkpoint. The shorter side is
+# ratio x the encoder's input size, and no smaller than that: theirs enlarges the first two views,
+# too.
 _base_ = ['upernet_vitb_160k.py']
 model = dict(type='mixae.MultiScaleSegmentor')
 test_pipeline = [
@@ -8,7 +10,7 @@ test_pipeline = [
         type='TestTimeAug',
         transforms=[
             [
-                dict(type='Resize', scale=(int(2048 * ratio), int(512 * ratio)), keep_ratio=True)
+                dict(type='ResizeShortestEdge', scale=None, ratio=ratio, max_size=100000)
                 for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
             ],
             [
@@ -22,4 +24,4 @@ test_pipeline = [
     ),
 ]
 test_dataloader = dict(dataset=dict(pipeline=test_pipeline))
-protocol = dict(name='upernet-ms', version='1')
+protocol = dict(name='upernet-ms', version='2')  # 1: views smaller than the crop

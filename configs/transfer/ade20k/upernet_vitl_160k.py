@@ -1,6 +1,7 @@
 # UperNet, ViT-L: iBOT's released config (Zhou et al. 2022): lr 2e-5 per 16 images, layer decay
-# 0.95, drop path 0.2, layers 7, 11, 15 and 23.
+# 0.95, drop path 0.2. (Its paper's numbers have the encoder's last norm on every feature, which the
+# config leaves out; --cfg-options model.backbone.norm_outputs=True model.backbone.final_norm=True.)
 _base_ = ['upernet_vitb_160k.py']
-model = dict(backbone=dict(arch='l', out_indices=[7, 11, 15, 23], drop_path_rate=0.2))
+model = dict(backbone=dict(arch='l', drop_path_rate=0.2))
 base_lr = 2e-5
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.95))

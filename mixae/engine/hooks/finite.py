@@ -1,5 +1,7 @@
 """Stops a run at the first loss or gradient that is not finite."""
 
+from typing import NoReturn
+
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -7,6 +9,10 @@ from mmengine.runner import Runner
 from torch import Tensor
 
 from mixae.registry import HOOKS
+
+# A loss scale of 65536, halved at each skipped step, is below 1 after 17; gradients that are still
+# not finite then are so without it.
+MOST_SKIPPED = 20
 
 
 @HOOKS.register_module()
@@ -16,14 +22,20 @@ class FiniteHook(Hook):
     The step is not taken: parameters and the last checkpoint stay good. The message names the
     iteration and the tensors. All gradients and losses are checked in one synchronisation.
 
+    With float16 the loss scaler skips steps whose gradients overflow, which is how it finds its
+    scale, and would skip all of them without a word once a loss is NaN. There a loss that is not
+    finite stops the run too, and so do 20 skipped steps in a row.
+
     Raises:
-        FloatingPointError: From the optimiser's step.
+        FloatingPointError: From the optimiser's step, or after a step that was skipped.
     """
 
     priority = 'VERY_LOW'
 
     def __init__(self) -> None:
         self.losses: dict[str, Tensor] = {}
+        self.stepped = False
+        self.skipped = 0
 
     def before_train(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -38,6 +50,7 @@ class FiniteHook(Hook):
                 }
 
         def check(optimizer, args, kwargs) -> None:
+            self.stepped = True
             params = [p for g in optimizer.param_groups for p in g['params'] if p.grad is not None]
             # A norm may overflow where its tensor is finite: only then look at each element.
             norms = torch._foreach_norm([p.grad for p in params]) if params else []
@@ -47,7 +60,7 @@ class FiniteHook(Hook):
             values = torch.stack([v.float() for v in (*norms, *losses)])
             if bool(values.isfinite().all()):
                 return
-            bad = [f'{k} = {v.tolist()}' for k, v in self.losses.items() if not _finite(v)]
+            bad = self._bad_losses()
             bad += [
                 f'the gradient of {names.get(id(p), "a parameter")}'
                 for p in params
@@ -55,20 +68,48 @@ class FiniteHook(Hook):
             ]
             if bad:
                 shown = ', '.join(bad[:8]) + (f' and {len(bad) - 8} more' if len(bad) > 8 else '')
-                raise FloatingPointError(
-                    f'Iteration {runner.iter + 1} (epoch {runner.epoch + 1}): not finite: {shown}. '
-                    'The optimiser step was not taken and no checkpoint was written after it; '
-                    '--resume continues from the last one.'
-                )
+                _stop(runner, f'not finite: {shown}')
 
         self._handles = [
             model.register_forward_hook(remember_losses, with_kwargs=True),
             runner.optim_wrapper.optimizer.register_step_pre_hook(check),
         ]
 
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
+        self.stepped = False
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
+        wrapper = runner.optim_wrapper
+        scaler = getattr(wrapper, 'loss_scaler', None)
+        if scaler is None or not wrapper.should_update():
+            return
+        self.skipped = 0 if self.stepped else self.skipped + 1
+        if self.stepped:
+            return
+        bad = self._bad_losses()
+        if bad:
+            _stop(runner, f'not finite: {", ".join(bad)}')
+        if self.skipped >= MOST_SKIPPED:
+            _stop(
+                runner,
+                f'gradients that are not finite in {self.skipped} steps in a row, at a loss scale '
+                f'that is now {scaler.get_scale():.3g}',
+            )
+
+    def _bad_losses(self) -> list[str]:
+        return [f'{k} = {v.tolist()}' for k, v in self.losses.items() if not _finite(v)]
+
     def after_train(self, runner: Runner) -> None:
         for handle in self._handles:
             handle.remove()
+
+
+def _stop(runner: Runner, what: str) -> NoReturn:
+    raise FloatingPointError(
+        f'Iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {what}. '
+        'The optimiser step was not taken and no checkpoint was written after it; '
+        '--resume continues from the last one.'
+    )
 
 
 def _finite(tensor: Tensor) -> bool:

@@ -52,6 +52,8 @@ class MaskedViT(MAEViT):
             ViTDet (Li et al. 2022); ``out_type`` must be 'featmap'. Defaults to 0.
         global_layers (Sequence[int]): With windows, the layers that keep global attention (ViTDet:
             the last of each quarter). Defaults to ().
+        norm_outputs (bool): The final norm on every one of ``out_indices``, not on the last layer
+            alone, as in the dense probes of iBOT and DINOv2. Defaults to False.
         pretrained (str, optional): A pre-training checkpoint as it was saved; its encoder is
             loaded, and the load checked (:func:`mixae.engine.pretrained.load_encoder`), after
             the weights are initialised. Defaults to None.
@@ -71,6 +73,7 @@ class MaskedViT(MAEViT):
         with_cp: bool = False,
         window_size: int = 0,
         global_layers: Sequence[int] = (),
+        norm_outputs: bool = False,
         pretrained: str | None = None,
         **kwargs,
     ) -> None:
@@ -82,6 +85,9 @@ class MaskedViT(MAEViT):
         self.with_cp = with_cp
         self.pretrained = pretrained
         self._set_windows(window_size, tuple(global_layers), mask_ratio)
+        if norm_outputs and not self.final_norm:
+            raise ValueError('norm_outputs=True needs the final norm: final_norm=True.')
+        self.norm_outputs = norm_outputs
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)
@@ -178,10 +184,11 @@ class MaskedViT(MAEViT):
         outs = []
         for i, layer in enumerate(self.layers):
             x_BND = self._run_layer(layer, x_BND, None if i in self.global_layers else attention)
-            if i == self.num_layers - 1 and self.final_norm:
-                x_BND = self.ln1(x_BND)
-            if i in self.out_indices:
-                outs.append(self._format_output(x_BND, grid))
+            if i not in self.out_indices:
+                continue
+            last = i == self.num_layers - 1
+            out_BND = self.ln1(x_BND) if self.norm_outputs or (last and self.final_norm) else x_BND
+            outs.append(self._format_output(out_BND, grid))
         return tuple(outs)
 
     def pos_embed_at(self, grid: tuple[int, int]) -> Tensor:

@@ -1,0 +1,3 @@
+from .batch_norm_head import BatchNormHead
+
+__all__ = ['BatchNormHead']
