@@ -1,5 +1,6 @@
 # The headline table of MixedAE (Chen et al. 2023): ViT-B pre-trained on ImageNet-1K for 300, 800
-# and 1600 epochs, then ImageNet-1K, ADE20K and COCO.
+# and 1600 epochs, then ImageNet-1K, ADE20K and COCO. The abstract does not name the detector;
+# configs/transfer/coco/cascade_vitb_1x.py is iBOT's.
 title = 'ImageNet-1K, ADE20K, COCO (ViT-B)'
 seeds = [0]
 gpus = 8
