@@ -22,7 +22,7 @@ class CocoDataset(MMDetCocoDataset):
 
     Raises:
         DataError: The file is no COCO annotation file, lacks classes, or has them twice or in
-            another order.
+            another order, or ``filter_cfg`` leaves no image.
     """
 
     def COCOAPI(self, path: str) -> COCO:  # noqa: N802  (mmdet reads the file by this name)
@@ -56,6 +56,17 @@ class CocoDataset(MMDetCocoDataset):
                 f'other labels: {_few(found)}; expected {_few(classes)}. {advice}'
             )
         return coco
+
+    def filter_data(self) -> list[dict]:
+        """As mmdet's; none left is an error."""
+        kept = super().filter_data()
+        if self.data_list and not kept:
+            raise DataError(
+                f'{self.ann_file}: none of its {len(self.data_list)} images is left after '
+                f'filter_cfg={dict(self.filter_cfg)}, which takes out images without annotations '
+                'of the classes, or with a side below min_size.'
+            )
+        return kept
 
 
 def _few(names: list[str]) -> str:

@@ -1,5 +1,6 @@
 """Reading checkpoints safely, and loading encoders with the load checked."""
 
+import argparse
 import logging
 from pathlib import Path
 
@@ -19,8 +20,10 @@ def _statistic(cls: type, name: str):
     return getattr(cls, name)
 
 
-# What an mmengine checkpoint holds beside tensors: the message hub's history of scalars.
+# What checkpoints hold beside tensors: of mmengine the message hub's history of scalars, of the
+# training scripts of MAE and timm their arguments.
 SAFE_GLOBALS = [
+    argparse.Namespace,
     HistoryBuffer,
     (_statistic, 'getattr'),
     (_statistic, 'builtins.getattr'),
@@ -172,7 +175,7 @@ def load_encoder(
     state = encoder_state(content, checkpoint)
     expected = module.state_dict()
     if 'pos_embed' in state and 'pos_embed' in expected:
-        state['pos_embed'] = _fit_pos_embed(state['pos_embed'], module, checkpoint)
+        state['pos_embed'] = fit_pos_embed(state['pos_embed'], module, checkpoint)
     missing = sorted(set(expected) - set(state) - set(allow))
     unexpected = sorted(set(state) - set(expected) - set(allow))
     misshapen = sorted(
@@ -207,8 +210,19 @@ def load_encoder(
     return {k: v for k, v in content.items() if k != 'state_dict'}
 
 
-def _fit_pos_embed(pos_embed: Tensor, module: nn.Module, checkpoint: str | Path) -> Tensor:
-    """``pos_embed`` at the module's grid; unchanged where it fits already."""
+def fit_pos_embed(
+    pos_embed: Tensor, module: nn.Module, checkpoint: str | Path = 'the checkpoint'
+) -> Tensor:
+    """A position embedding at the grid of a :class:`MaskedViT`, resampled as timm does it.
+
+    Args:
+        pos_embed (Tensor): Of a square grid, (1, 1 + L, D).
+        module (nn.Module): The encoder.
+        checkpoint (str | Path): Where it comes from; a warning names it.
+
+    Returns:
+        Tensor: (1, 1 + L', D). Unchanged where it fits already, or cannot be made to fit.
+    """
     fitting = module.pos_embed.shape
     if pos_embed.shape == fitting or pos_embed.shape[2:] != fitting[2:]:
         return pos_embed  # a different width is reported with the misshapen keys

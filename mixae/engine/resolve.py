@@ -71,13 +71,18 @@ def vit_dims(backbone: dict) -> dict:
         raise ConfigError(
             f'model.backbone: img_size={img_size} is not a multiple of patch_size={patch_size}.'
         )
+    if sides[0][0] * sides[1][1] != sides[1][0] * sides[0][1]:
+        raise ConfigError(
+            f'model.backbone: img_size={img_size} with patch_size={patch_size} is no square grid. '
+            'It is what pos_embed is kept at; images of any other size are encoded all the same.'
+        )
     num_patches = math.prod(side // patch for side, patch in sides)
     return dict(
         width=arch['embed_dims'],
         depth=arch['num_layers'],
         num_patches=num_patches,
         patch_size=patch_size,
-        img_size=img_size,
+        img_size=sides[0][0] if sides[0] == sides[1] else img_size,
     )
 
 
@@ -156,6 +161,7 @@ def _resolve_dense(cfg: Config, notes: list[str]) -> None:
         else:
             _fill(neck, in_channels=widths)
     if 'decode_head' not in model:
+        _check_strides(model, dims['patch_size'])
         return
     concatenated = model.decode_head.get('input_transform') == 'resize_concat'
     several = isinstance(model.decode_head.get('in_index'), list | tuple)
@@ -194,7 +200,10 @@ def _resolve_layers(backbone: dict, depth: int, notes: list[str]) -> list[int]:
         global_layers=[round(depth * share) - 1 for share in (1 / 4, 1 / 2, 3 / 4, 1)],
     )
     indices = backbone.get('out_indices', -1)
-    layers = [i % depth for i in ([indices] if isinstance(indices, int) else indices)]
+    indices = [indices] if isinstance(indices, int) else list(indices)
+    if not all(-depth <= i < depth for i in indices):
+        raise ConfigError(f'model.backbone.out_indices={indices}: there are layers 0..{depth - 1}.')
+    layers = [i % depth for i in indices]
     if len(set(layers)) < len(layers):
         raise ConfigError(
             f'model.backbone.out_indices={list(layers)} names a layer twice; an encoder of {depth} '
@@ -206,6 +215,31 @@ def _resolve_layers(backbone: dict, depth: int, notes: list[str]) -> list[int]:
             'after it take no part.'
         )
     return layers
+
+
+def _check_strides(model: dict, patch_size: int) -> None:
+    """Anchors and regions of a two-stage detector lie on its neck's maps; mmdet's are 4, 8, ...."""
+    necks = model.get('neck') or []
+    necks = [necks] if isinstance(necks, dict) else necks
+    if 'rpn_head' not in model or not necks or any('start_level' in neck for neck in necks):
+        return
+    scales = {
+        'SimpleFeaturePyramid': necks[0].get('scales', (4, 2, 1, 0.5)),
+        'Feature2Pyramid': necks[0].get('rescales', (4, 2, 1, 0.5)),
+    }.get(str(necks[0].get('type')).split('.')[-1])
+    if scales is None:
+        return
+    strides = [to_2tuple(patch_size)[0] / scale for scale in scales]
+    for node in _walk([model.rpn_head, model.get('roi_head')]):
+        for key in {'strides', 'featmap_strides'} & set(node):
+            # Further maps are pooled by 2.
+            further = [strides[-1] * 2**k for k in range(1, len(node[key]))]
+            if list(node[key]) != [*strides, *further][: len(node[key])]:
+                raise ConfigError(
+                    f'patch_size={patch_size} gives maps of strides {strides}, but '
+                    f'{node.get("type", "a part")} of the detector has {key}={list(node[key])}. '
+                    'Override the latter, in rpn_head.anchor_generator and every RoI extractor.'
+                )
 
 
 def _resolve_data_root(cfg: Config) -> None:

@@ -151,7 +151,7 @@ class MixaeRunner(Runner):
 
 
 def check_classes(model: nn.Module, dataset) -> None:
-    """Make sure that a detector's heads have the classes of a data set.
+    """Make sure that a detector's or segmentor's heads have the classes of a data set.
 
     mmdet's ``NumClassCheckHook`` asserts it where a config names it, and of the validation data
     only after an epoch of training.
@@ -161,12 +161,14 @@ def check_classes(model: nn.Module, dataset) -> None:
     """
     model = model.module if is_model_wrapper(model) else model
     classes = getattr(dataset, 'metainfo', {}).get('classes')
-    is_detector = hasattr(model, 'roi_head') or hasattr(model, 'bbox_head')
-    if not is_detector or classes is None:
+    is_dense = any(hasattr(model, part) for part in ('roi_head', 'bbox_head', 'decode_head'))
+    if not is_dense or classes is None:
         return
     for name, module in model.named_modules():
-        # A region proposal network tells objects from background.
-        if name.endswith('rpn_head') or not isinstance(getattr(module, 'num_classes', None), int):
+        # A region proposal network tells objects from background; a segmentor repeats its head's.
+        if module is model or name.endswith('rpn_head'):
+            continue
+        if not isinstance(getattr(module, 'num_classes', None), int):
             continue
         if module.num_classes != len(classes):
             raise ConfigError(

@@ -57,12 +57,27 @@ def test_other_classes_are_those_of_metainfo(read):
         (lambda c: c['categories'][0].update(name='human'), r'lacks 1 .*: person\. .*: human, '),
         (lambda c: c['categories'][0].pop('name'), r'lacks 1 .*: person\. '),
         (lambda c: c['categories'].reverse(), r'in another order.*: toothbrush, .*expected person'),
+        (
+            lambda c: c['categories'].insert(1, c['categories'].pop(2)),
+            r'in another order.*: person, car, bicycle, .*expected person, bicycle, car',
+        ),
         (lambda c: c['categories'].append(dict(id=99, name='car')), r'the classes twice'),
         (lambda c: c.pop('categories'), r'has no categories, only images, annotations\. Set ann_f'),
         ('[]', r'is no COCO annotation file: .*list'),
         ('{"images": [', r'is no COCO annotation file: Expecting value'),
     ],
-    ids=['none', 'one missing', 'renamed', 'no name', 'order', 'twice', 'no list', 'list', 'cut'],
+    ids=[
+        'none',
+        'one missing',
+        'renamed',
+        'no name',
+        'order',
+        'swapped',
+        'twice',
+        'no list',
+        'list',
+        'cut',
+    ],
 )
 def test_anything_else_is_refused_with_the_file(read, change, message):
     with pytest.raises(DataError, match=rf'instances\.json .*{message}'):

@@ -174,6 +174,26 @@ def test_other_classes_need_heads_of_as_many(coco, tmp_path):
     assert list(tmp_path.glob('right/records/*.json'))
 
 
+def test_segmentors_for_another_number_of_classes_stop_before_training(ade, tmp_path):
+    cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
+    cfg.num_classes = 160
+    with pytest.raises(
+        ConfigError, match=r'decode_head has num_classes=160.* has 150 classes: wal'
+    ):
+        launch.train(copy.deepcopy(cfg), pretrained='scratch')
+    cfg.num_classes = 150
+    cfg.model.auxiliary_head.num_classes = 151
+    with pytest.raises(ConfigError, match='auxiliary_head has num_classes=151'):
+        launch.train(cfg, pretrained='scratch')
+
+
+def test_a_data_set_without_annotated_images_is_named(coco, tmp_path):
+    root = coco(lambda content: content.update(annotations=[]))
+    cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
+    with pytest.raises(DataError, match=r'train2017\.json: none of its 3 images .*filter_empty_gt'):
+        launch.train(cfg, pretrained='scratch')
+
+
 def test_labels_beyond_the_classes_are_named_with_their_file(ade, tmp_path):
     for path in (ade / 'annotations/training').glob('*.png'):
         Image.fromarray(np.full((53, 75), 180, np.uint8)).save(path)

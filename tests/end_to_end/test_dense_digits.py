@@ -13,9 +13,9 @@ from mmengine.registry import init_default_scope
 from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.engine import launch
 from mixae.engine.pretrained import CheckpointError
-from mixae.engine.resolve import ConfigError
+from mixae.engine.resolve import ConfigError, resolve
 from mixae.models import MaskedViT
-from mixae.registry import DATASETS
+from mixae.registry import DATASETS, MODELS
 from mixae.visualization.dense_pictures import draw_predictions
 
 ROOT = Path(__file__).parents[2] / 'configs'
@@ -112,6 +112,58 @@ def test_the_long_runs_are_evaluated_on_scenes_that_no_other_run_sees(name, tmp_
     assert list(scenes.values()) == [['000000'], ['000003', '000004', '000005']]
     # The pictures are the same however many are made, so that those others are the first three.
     assert DEFAULTS['scenes'].num_test == 300 and len(scenes) == 2
+
+
+def untrained(cfg, path):
+    """A checkpoint of a config's model with random weights."""
+    cfg.pretrained = 'scratch'
+    init_default_scope(cfg.default_scope)
+    torch.manual_seed(0)
+    model = MODELS.build(resolve(cfg, cuda=False)[0].model)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path
+
+
+def test_pictures_are_of_images_evenly_spaced_over_the_split(scenes, tmp_path):
+    cfg = small('vitmini_segmentation', scenes, tmp_path)
+    path = untrained(cfg, tmp_path / 'epoch_1.pth')
+    drawn = draw_predictions(cfg, path, tmp_path / 'pictures', count=3, device='cpu')
+    assert [picture.name for picture in drawn] == ['000000.png', '000003.png', '000007.png']
+    for picture in drawn:
+        image = cv2.imread(str(scenes / 'scenes/images/validation' / picture.name))
+        assert np.array_equal(cv2.imread(str(picture))[:, :128], image)
+        assert np.abs(image[..., 0].astype(int) - image[..., 2]).max() > 30  # it has colour
+
+
+def test_training_images_are_drawn_whole_and_without_dropout(scenes, tmp_path):
+    """What training alone does to images and features leaves the pictures as they are."""
+    pictures = []
+    for augmented in (False, True):
+        cfg = small('vitmini_segmentation', scenes, tmp_path)
+        if augmented:
+            cfg.train_dataloader.dataset.pipeline.insert(2, dict(type='RandomFlip', prob=1.0))
+            cfg.model.decode_head.dropout_ratio = 0.9
+        path = untrained(cfg, tmp_path / 'epoch_1.pth')
+        out = tmp_path / f'augmented_{augmented}'
+        (picture,) = draw_predictions(cfg, path, out, count=1, split='train', device='cpu')
+        pictures.append(cv2.imread(str(picture)))
+    assert np.array_equal(*pictures)
+    assert len(np.unique(pictures[0][:, 256:].reshape(-1, 3), axis=0)) > 1000
+
+
+def test_boxes_below_the_threshold_are_not_drawn(scenes, tmp_path):
+    cfg = small('vitmini_detection', scenes, tmp_path)
+    path = untrained(cfg, tmp_path / 'epoch_1.pth')
+    changed = {}
+    # Ten random classes and the background: scores of about a tenth, below the default of 0.3.
+    for threshold in (0.0, 1.1):
+        out = tmp_path / f'above_{threshold}'
+        (picture,) = draw_predictions(cfg, path, out, count=1, threshold=threshold, device='cpu')
+        prediction = cv2.imread(str(picture))[:, 128:]
+        image = cv2.imread(str(scenes / 'scenes/images/validation' / picture.name))
+        changed[threshold] = int((prediction != image).sum())
+    assert changed[0.0] > 100 and changed[1.1] == 0
 
 
 def test_pictures_of_another_checkpoint_are_refused(scenes, checkpoint, tmp_path):

@@ -1,5 +1,6 @@
 """Exports load in the library they are for, and give the encoder's features."""
 
+import json
 import os
 import subprocess
 import sys
@@ -107,6 +108,53 @@ def test_hugging_face(encoder, checkpoint, x, tmp_path):
         env={**os.environ, 'PYTHONPATH': folder, 'HF_HUB_OFFLINE': '1'},
     )
     torch.testing.assert_close(torch.load(tmp_path / 'y.pt'), encoder(x)[0], atol=1e-5, rtol=0)
+
+
+def test_hugging_faces_files_hold_the_encoder_part_for_part(encoder, checkpoint, tmp_path):
+    """Without transformers: the names and numbers that its ``ViTModel`` reads."""
+    out = export(checkpoint, 'huggingface', tmp_path / 'vit')
+    theirs, ours = load_file(out / 'model.safetensors'), encoder.state_dict()
+    names = {
+        'layernorm_before': 'ln1',
+        'layernorm_after': 'ln2',
+        'attention.output.dense': 'attn.proj',
+        'intermediate.dense': 'ffn.layers.0.0',
+        'output.dense': 'ffn.layers.1',
+    }
+    expected = {
+        'embeddings.cls_token': ours['cls_token'],
+        'embeddings.position_embeddings': ours['pos_embed'],
+    }
+    for leaf in ('weight', 'bias'):
+        expected[f'layernorm.{leaf}'] = ours[f'ln1.{leaf}']
+        name = f'embeddings.patch_embeddings.projection.{leaf}'
+        expected[name] = ours[f'patch_embed.projection.{leaf}']
+        for i in range(12):
+            qkv = ours[f'layers.{i}.attn.qkv.{leaf}'].chunk(3)
+            for name, rows in zip(('query', 'key', 'value'), qkv, strict=True):
+                expected[f'encoder.layer.{i}.attention.attention.{name}.{leaf}'] = rows
+            for name, our_name in names.items():
+                expected[f'encoder.layer.{i}.{name}.{leaf}'] = ours[f'layers.{i}.{our_name}.{leaf}']
+    assert theirs.keys() == expected.keys()
+    assert [k for k, v in expected.items() if not torch.equal(theirs[k], v)] == []
+    # The ViT of the fixture: what weights do not tell, transformers would take from its defaults.
+    expected = dict(
+        model_type='vit',
+        hidden_size=192,
+        num_hidden_layers=12,
+        num_attention_heads=3,
+        intermediate_size=768,
+        hidden_act='gelu',
+        layer_norm_eps=1e-6,
+        image_size=64,
+        patch_size=16,
+        num_channels=3,
+        qkv_bias=True,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    config = json.loads((out / 'config.json').read_text())
+    assert {key: config.get(key) for key in expected} == expected
 
 
 def test_an_export_to_timm_loads_here_again(encoder, checkpoint, tmp_path):

@@ -166,7 +166,7 @@ def test_an_architecture_given_as_a_dict_counts_too():
 
 
 @pytest.mark.parametrize('arch', ['mini', 'ti', 'tiny', 's', 'small', 'b', 'base', 'l'])
-@pytest.mark.parametrize('img_size', [64, (64, 32)])
+@pytest.mark.parametrize('img_size', [64, (64, 64)])
 def test_dimensions_are_those_of_the_encoder_that_is_built(arch, img_size):
     import torch
 

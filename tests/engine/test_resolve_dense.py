@@ -121,6 +121,9 @@ def test_layers_that_take_no_part_are_named():
     name, indices = 'coco/maskrcnn_vitb_1x.py', {'model.backbone.out_indices': [3, 5, 7, 11]}
     _, notes = resolved(name, **indices, **{'model.backbone.arch': 'l'})
     assert any('ends at layer 11 of 0..23' in note for note in notes)
+    for wrong in ([3, 12], [-13, 11]):
+        with pytest.raises(ConfigError, match=r'there are layers 0\.\.11'):
+            resolved(name, **{'model.backbone.out_indices': wrong})
     shallow = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
     cfg = Config.fromfile(ROOT / name)
     cfg.pretrained, cfg.model.backbone.arch = 'scratch', shallow
@@ -128,9 +131,36 @@ def test_layers_that_take_no_part_are_named():
         resolve(cfg)
 
 
+@pytest.mark.parametrize(
+    'name, options, message',
+    [
+        # mmdet's anchors and regions stay where a patch of 16 pixels puts them.
+        ('maskrcnn_vitb_1x', dict(patch_size=8), r'patch_size=8 gives .*AnchorGenerator of .*4, 8'),
+        ('vitdet_vitb_100e', dict(patch_size=14, img_size=224), r'patch_size=14 gives maps of str'),
+        ('cascade_vitb_1x', dict(img_size=(224, 448)), r'img_size=\[?\(?224, 448.* no square grid'),
+    ],
+)
+def test_patches_that_a_detector_is_not_made_for_are_refused(name, options, message):
+    options = {f'model.backbone.{key}': value for key, value in options.items()}
+    with pytest.raises(ConfigError, match=message):
+        resolved(f'coco/{name}.py', **options)
+
+
+def test_patches_of_another_size_take_anchors_and_regions_of_theirs():
+    cfg = Config.fromfile(ROOT / 'coco/maskrcnn_vitb_1x.py')
+    cfg.pretrained, cfg.model.backbone.patch_size = 'epoch_800.pth', 8
+    cfg.model.rpn_head.anchor_generator.strides = [2, 4, 8, 16, 32]
+    with pytest.raises(ConfigError, match=r'SingleRoIExtractor of the detector has featmap_strid'):
+        resolve(cfg)
+    for part in ('bbox_roi_extractor', 'mask_roi_extractor'):
+        cfg.model.roi_head[part].featmap_strides = [2, 4, 8, 16]
+    resolve(cfg)
+
+
 def test_scales_and_crops_follow_the_encoders_image_size():
     for size in (512, 640):
-        cfg, _ = resolved('ade20k/upernet_vitb_160k.py', **{'model.backbone.img_size': size})
+        given = size if size == 512 else [size, size]
+        cfg, _ = resolved('ade20k/upernet_vitb_160k.py', **{'model.backbone.img_size': given})
         pipeline = cfg.train_dataloader.dataset.pipeline
         assert pipeline[3].scale == cfg.val_dataloader.dataset.pipeline[1].scale == (4 * size, size)
         assert cfg.test_dataloader.dataset.pipeline[1].scale == (4 * size, size)

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from mmdet.evaluation import CocoMetric, FasterCocoMetric
+from mmdet.evaluation import CocoMetric as MMDetCocoMetric
 from mmdet.registry import METRICS
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -16,6 +16,7 @@ from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
 
 from mixae.engine.hooks.record import _metrics_of_nothing_found
+from mixae.evaluation import CocoMetric
 
 ROOT = Path(__file__).parents[2] / 'configs'
 CONFIGS = [
@@ -52,7 +53,7 @@ def guesses(coco, rng):
 
 def evaluate(metric, coco, found):
     metric.dataset_meta = dict(classes=[c['name'] for c in coco.loadCats(coco.getCatIds())])
-    for image in coco.loadImgs(coco.getImgIds()):
+    for image in coco.loadImgs(list(found)):
         guessed = found[image['id']]
         prediction = dict(
             bboxes=torch.tensor(np.array([g['box'] for g in guessed]).reshape(-1, 4)),
@@ -77,11 +78,31 @@ def test_the_evaluator_gives_the_numbers_of_pycocotools(crowds, real_data, tmp_p
     found = guesses(coco, np.random.default_rng(0))
     theirs, ours = (
         evaluate(kind(ann_file=str(path), metric=['bbox', 'segm']), coco, found)
-        for kind in (CocoMetric, FasterCocoMetric)
+        for kind in (MMDetCocoMetric, CocoMetric)
     )
     assert ours == theirs and len(ours) == 12
     # The data has objects of every size, and the guesses are neither right nor wrong throughout.
     assert all(0 < value < 0.9 for value in ours.values())
+
+
+@pytest.mark.data
+def test_images_that_were_not_evaluated_are_no_misses(real_data, tmp_path):
+    path = str(real_data / 'mini-coco/annotations/instances_val2017.json')
+    coco = COCO(path)
+    found = guesses(coco, np.random.default_rng(0))
+    few = {image: found[image] for image in list(found)[3:13]}
+    part = dict(coco.dataset)
+    part['images'] = [image for image in part['images'] if image['id'] in few]
+    part['annotations'] = [a for a in part['annotations'] if a['image_id'] in few]
+    of_few = tmp_path / 'few.json'
+    of_few.write_text(json.dumps(part))
+    theirs = evaluate(MMDetCocoMetric(ann_file=str(of_few), metric=['bbox', 'segm']), coco, few)
+    metric = CocoMetric(ann_file=path, metric=['bbox', 'segm'])
+    assert evaluate(metric, coco, few) == theirs
+    # Another validation may be of other images.
+    assert evaluate(metric, coco, found) == evaluate(
+        MMDetCocoMetric(ann_file=path, metric=['bbox', 'segm']), coco, found
+    )
 
 
 @pytest.mark.data
@@ -118,11 +139,11 @@ def test_the_detection_configs_use_it(path):
     for name in ('val_evaluator', 'test_evaluator'):
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
             evaluator = METRICS.build(cfg[name])
-        assert isinstance(evaluator, FasterCocoMetric) and evaluator.metrics == ['bbox', 'segm']
+        assert isinstance(evaluator, CocoMetric) and evaluator.metrics == ['bbox', 'segm']
 
 
 def test_nothing_found_is_an_ap_of_0_for_either_evaluator():
-    for kind in (CocoMetric, FasterCocoMetric):
+    for kind in (MMDetCocoMetric, CocoMetric):
         loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[kind(metric=['bbox', 'segm'])]))
         metrics = _metrics_of_nothing_found(SimpleNamespace(_val_loop=loop, _test_loop=None))
         assert metrics['coco/bbox_mAP'] == metrics['coco/segm_mAP_50'] == 0.0

@@ -1,5 +1,7 @@
 """The encoder as a backbone for dense tasks: windows, any size, in detectors and segmentors."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from mmdet.registry import MODELS as MMDET
 from mmengine.registry import DefaultScope
 from mmseg.registry import MODELS as MMSEG
+from timm.layers import resample_abs_pos_embed
 from timm.models.vision_transformer import VisionTransformer
 
 from mixae.models import MaskedViT
@@ -107,6 +110,45 @@ def test_window_attention_refuses_a_class_token():
         window_attention(attn, torch.zeros(1, 17, 24), (4, 4), 2)
 
 
+@pytest.mark.parametrize('training', [False, True])
+def test_one_window_over_the_whole_grid_is_the_layers_own_attention(training):
+    """With its layer scale and, in training alone, its dropouts."""
+    rates = dict(attn_drop_rate=0.5, drop_rate=0.5, layer_scale_init_value=0.3)
+    vit = scramble(MaskedViT(ARCH, **SIZES, layer_cfgs=rates)).train(training)
+    attn, x = vit.layers[0].attn, torch.randn(2, 16, 24)
+    torch.manual_seed(0)
+    mine = window_attention(attn, x, (4, 4), 4)
+    torch.manual_seed(0)
+    torch.testing.assert_close(mine, attn(x), atol=1e-6, rtol=1e-5)
+
+
+def test_recomputed_windows_drop_what_they_dropped():
+    rates = dict(attn_drop_rate=0.5)
+    attn = scramble(MaskedViT(ARCH, **SIZES, layer_cfgs=rates).layers[0].attn).train()
+    x = torch.randn(2, 16, 24)
+    gradients = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        out = window_attention(attn, x, (4, 4), 2, recompute=recompute)
+        gradients.append(torch.autograd.grad(out.square().sum(), list(attn.parameters())))
+    for mine, theirs in zip(*gradients, strict=True):
+        torch.testing.assert_close(mine, theirs)
+
+
+def test_windows_attend_in_the_precision_of_autocast():
+    attn = MaskedViT(ARCH, **SIZES).layers[0].attn
+    attend, dtypes = attn.scaled_dot_product_attention, []
+
+    def spy(*qkv, **kwargs):
+        dtypes.extend(part.dtype for part in qkv)
+        return attend(*qkv, **kwargs)
+
+    attn.scaled_dot_product_attention = spy
+    with torch.autocast('cpu', torch.bfloat16):
+        out = window_attention(attn, torch.randn(2, 16, 24), (4, 4), 2)
+    assert dtypes == [torch.bfloat16] * 3 and out.dtype == torch.bfloat16
+
+
 def test_drop_path_drops_images_not_windows():
     vit = MaskedViT(ARCH, **SIZES, **FEATMAP, window_size=2, drop_path_rate=0.5).train()
     attn = vit.layers[2].attn
@@ -137,6 +179,7 @@ def test_the_last_norm_on_every_output():
 
 
 def timm_without_class_token(vit, size):
+    """timm's ViT for images of ``size``, a side or (height, width), with the weights of ``vit``."""
     reference = VisionTransformer(
         img_size=size,
         patch_size=8,
@@ -155,16 +198,20 @@ def timm_without_class_token(vit, size):
             ('ffn.layers.0.0', 'mlp.fc1'),
             ('ffn.layers.1', 'mlp.fc2'),
             ('layers.', 'blocks.'),
-            ('ln1', 'norm1'),
-            ('ln2', 'norm2'),
+            ('.ln1.', '.norm1.'),
+            ('.ln2.', '.norm2.'),
         ):
             key = key.replace(ours, theirs)
-        renamed[key] = value
-    renamed['pos_embed'] = renamed['pos_embed'][:, 1:]
+        renamed['norm' + key[3:] if key.startswith('ln1.') else key] = value
+    renamed['pos_embed'] = resample_abs_pos_embed(
+        renamed['pos_embed'][:, 1:],
+        new_size=list(reference.patch_embed.grid_size),
+        num_prefix_tokens=0,
+    )
     renamed.pop('cls_token')
-    missing = reference.load_state_dict(renamed, strict=False)
-    assert missing.missing_keys == ['norm.weight', 'norm.bias'] and not missing.unexpected_keys
-    reference.norm = torch.nn.Identity()
+    if not vit.final_norm:
+        reference.norm = torch.nn.Identity()
+    reference.load_state_dict(renamed)
     return reference
 
 
@@ -176,6 +223,34 @@ def test_windows_as_large_as_the_image_are_a_plain_vit_without_class_token(windo
     (mine,) = vit(images())
     reference = timm_without_class_token(vit, 32)(images())
     torch.testing.assert_close(mine.flatten(2).transpose(1, 2), reference, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('window, global_layers', [(2, (0, 1, 2)), (4, (1,)), (6, ())])
+@pytest.mark.parametrize('final_norm', [False, True])
+def test_windows_on_a_rectangle_are_timms_layers_with_masked_attention(
+    window, global_layers, final_norm
+):
+    options = dict(window_size=window, global_layers=global_layers, final_norm=final_norm)
+    vit = scramble(MaskedViT(ARCH, **SIZES, out_type='featmap', **options)).eval()
+    reference = timm_without_class_token(vit, (32, 48))
+    # Windows of 4 and 6 do not tile 4x6 patches: their padding takes part, as in ViTDet.
+    for i in {0, 1, 2} - set(global_layers):
+        masked = partial(dense_attention_in_windows, vit.layers[i].attn, grid=(4, 6), w=window)
+        reference.blocks[i].attn.forward = lambda x, masked=masked, **_: masked(x)
+    x = images(32, 48)
+    (mine,) = vit(x)
+    expected = reference(x).transpose(1, 2).unflatten(2, (4, 6))
+    torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize('window', [0, 2])
+def test_dropout_after_the_position_embedding(window):
+    # The layers' own dropouts are off, so that nothing else differs.
+    options = dict(window_size=window, drop_rate=0.5, layer_cfgs=dict(drop_rate=0.0))
+    vit = scramble(MaskedViT(ARCH, **SIZES, **FEATMAP, **options))
+    outs = [vit.train(training)(images())[0] for training in (True, True, False, False)]
+    assert not torch.allclose(outs[0], outs[1])
+    assert torch.equal(outs[2], outs[3])
 
 
 def test_global_layers_alone_see_beyond_their_window():
@@ -213,6 +288,21 @@ def test_recomputed_activations_give_the_same_gradients(window):
         gradients.append([p.grad for p in vit.parameters() if p.requires_grad])
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize('with_cp', [False, True])
+def test_windows_are_made_again_once_in_the_backward_pass(monkeypatch, with_cp):
+    # With checkpoints the layer makes them again, and its attention must not do so once more.
+    made = []
+    monkeypatch.setattr(
+        'mixae.models.layers.window_attention.to_windows',
+        lambda *args: made.append(1) or to_windows(*args),
+    )
+    vit = MaskedViT(ARCH, **SIZES, **FEATMAP, window_size=2, with_cp=with_cp).train()
+    (out,) = vit(images())
+    assert len(made) == 3
+    out.square().mean().backward()
+    assert len(made) == 6
 
 
 def test_windows_keep_no_more_for_the_backward_pass_than_global_attention():

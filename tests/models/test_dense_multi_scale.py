@@ -32,11 +32,12 @@ CONFIG = ConfigDict(
 pytestmark = pytest.mark.dense
 
 
-def models():
+def models(**head):
     torch.manual_seed(0)
+    config = {**CONFIG, 'decode_head': {**CONFIG.decode_head, **head}}
     with DefaultScope.overwrite_default_scope('mmseg'):
-        ours = MODELS.build(dict(type='mixae.MultiScaleSegmentor', **CONFIG)).eval()
-        plain = MODELS.build(dict(type='EncoderDecoder', **CONFIG)).eval()
+        ours = MODELS.build(dict(type='mixae.MultiScaleSegmentor', **config)).eval()
+        plain = MODELS.build(dict(type='EncoderDecoder', **config)).eval()
     for p in ours.parameters():
         p.data += 0.3 * torch.randn_like(p)
     # What all patches share must not decide the class everywhere.
@@ -78,6 +79,32 @@ def test_predictions_are_mmsegs():
     assert torch.equal(prediction[0], theirs.pred_sem_seg.data.squeeze())
     assert not torch.equal(prediction, single.pred_sem_seg.data)
     assert mine.gt_sem_seg.data.unique().tolist() == [0]
+
+
+def test_one_channel_is_mmsegs_mean_probability_above_the_threshold():
+    ours, plain = models(
+        num_classes=2,
+        out_channels=1,
+        threshold=0.3,
+        loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=True),
+    )
+    data = views()
+    with torch.no_grad():
+        (mine,) = ours.test_step(data)
+        samples = [
+            plain.test_step(dict(inputs=inputs, data_samples=data_samples))[0]
+            for inputs, data_samples in zip(data['inputs'], data['data_samples'], strict=True)
+        ]
+    single = samples[0].pred_sem_seg.data
+    # mmseg's test already gives probabilities, of which its merging takes the sigmoid once more:
+    # here it gets the logits.
+    for sample in samples:
+        sample.seg_logits.data = sample.seg_logits.data.logit()
+    (theirs,) = SegTTAModel(module=plain).merge_preds([samples])
+    prediction = mine.pred_sem_seg.data
+    assert prediction.shape == (1, 40, 48) and prediction.unique().tolist() == [0, 1]
+    assert torch.equal(prediction, theirs.pred_sem_seg.data.long())
+    assert not torch.equal(prediction, single.long())
 
 
 def test_several_images_a_batch_are_refused():

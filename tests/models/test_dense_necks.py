@@ -61,6 +61,22 @@ def test_its_size_is_vitdets():
     assert parameters == deconvs + outputs
 
 
+@pytest.mark.parametrize('others', [0, 1, 3])
+def test_the_last_map_is_used_however_many_there_are(others):
+    pyramid, x = SimpleFeaturePyramid(8, 6), torch.randn(2, 8, 4, 6)
+    outs = pyramid([*torch.randn(others, 2, 8, 4, 6), x])
+    for mine, level in zip(outs, pyramid.levels, strict=False):
+        assert torch.equal(mine, level(x))
+
+
+def test_every_norm_is_the_configured_one():
+    pyramid = SimpleFeaturePyramid(8, 6, norm_cfg=dict(type='BN', eps=0.1))
+    # One between the deconvolutions, one for each of two convolutions on four levels.
+    norms = [m for m in pyramid.modules() if 'norm' in type(m).__name__.lower()]
+    assert [type(m) for m in norms] == [nn.BatchNorm2d] * 9
+    assert all(m.eps == 0.1 for m in norms)
+
+
 @pytest.mark.parametrize(
     'wrong, words',
     [

@@ -199,6 +199,17 @@ def test_recomputed_activations_give_the_same_gradients(pair):
         torch.testing.assert_close(grads[0][key], grads[1][key])
 
 
+@pytest.mark.parametrize('with_cp, calls', [(False, 1), (True, 2)])
+@pytest.mark.parametrize('visible', [None, torch.tensor([[3, 7, 0, 12]])], ids=['all', 'some'])
+def test_layers_run_again_in_the_backward_pass_with_checkpointing_only(visible, with_cp, calls):
+    vit = MaskedViT(ARCH, **SIZES, with_cp=with_cp).train()
+    ran = []
+    for i, layer in enumerate(vit.layers):
+        layer.ln1.register_forward_hook(lambda *_, i=i: ran.append(i))
+    vit(images(batch=1), visible)[0].square().sum().backward()
+    assert sorted(ran) == sorted([0, 1, 2] * calls)
+
+
 def test_frozen_stays_in_evaluation_mode_without_gradients():
     vit = MaskedViT(ARCH, **SIZES, frozen=True, train_pos_embed=True, drop_path_rate=0.5)
     vit.init_weights()

@@ -2,9 +2,11 @@
 """Export a pre-trained encoder to timm, Hugging Face or plain mmpretrain, as safetensors."""
 
 import argparse
+import json
 
 from mixae.engine.export import LAYOUTS, export
 from mixae.engine.launch import run_tool
+from mixae.engine.pretrained import CheckpointError
 
 
 def main() -> None:
@@ -18,9 +20,14 @@ def main() -> None:
     args = parser.parse_args()
     try:
         out = export(args.checkpoint, args.to, args.out, num_heads=args.num_heads)
+    except CheckpointError:
+        raise  # not the arguments' fault
     except ValueError as error:
         parser.error(str(error))
     print(f'The encoder of {args.checkpoint} is in {out}, for {args.to}.')
+    if args.to == 'huggingface':
+        heads = json.loads((out / 'config.json').read_text())['num_attention_heads']
+        print(f'Its config says {heads} attention heads (--num-heads), which weights do not tell.')
 
 
 if __name__ == '__main__':

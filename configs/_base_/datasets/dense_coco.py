@@ -69,6 +69,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # CocoMetric's numbers in a fraction of the time.
-val_evaluator = dict(type='FasterCocoMetric', ann_file=None, metric=['bbox', 'segm'])
+val_evaluator = dict(type='mixae.CocoMetric', ann_file=None, metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 data_about = dict(name='coco', description='COCO 2017', split='val')

@@ -33,6 +33,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # The truth comes with the samples, so that a data root needs to be given once only.
-val_evaluator = dict(type='mmdet.FasterCocoMetric', ann_file=None, metric=['bbox', 'segm'])
+val_evaluator = dict(type='mixae.CocoMetric', ann_file=None, metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 data_about = dict(name='digit_scenes', description='digit scenes, up to 5 digits, 128x128')

@@ -11,7 +11,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mixae.engine.pretrained import load_encoder
+from mixae.engine.pretrained import fit_pos_embed, load_encoder
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.layers.window_attention import window_attention
 from mixae.registry import MODELS
@@ -81,6 +81,18 @@ class MaskedViT(MAEViT):
         if mask_ratio is not None and not 0 < mask_ratio < 1:
             raise ValueError(f'mask_ratio={mask_ratio} is outside (0, 1); None never masks.')
         super().__init__(arch=arch, mask_ratio=mask_ratio, **kwargs)
+        rows, columns = self.patch_resolution
+        if rows != columns:
+            raise ValueError(
+                f'img_size={self.img_size} is a grid of {rows}x{columns} patches: it is what '
+                'pos_embed is kept at, a square as in pre-training. Images of any other size are '
+                'encoded all the same.'
+            )
+        if self.interpolate_mode != 'bicubic':
+            raise ValueError(
+                f'interpolate_mode={self.interpolate_mode!r}: pos_embed is resampled as timm does '
+                "it, 'bicubic'."
+            )
         self.pos_embed.requires_grad = train_pos_embed
         self.with_cp = with_cp
         self.pretrained = pretrained
@@ -117,6 +129,12 @@ class MaskedViT(MAEViT):
         super().init_weights()
         if self.pretrained is not None:
             load_encoder(self, self.pretrained)
+
+    def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
+        # mmpretrain calls it before any state is loaded, and would resample otherwise than timm.
+        name = prefix + 'pos_embed'
+        if name in state_dict:
+            state_dict[name] = fit_pos_embed(state_dict[name], self)
 
     def train(self, mode: bool = True) -> 'MaskedViT':
         super().train(mode and not self.frozen)
