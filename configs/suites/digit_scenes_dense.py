@@ -1,7 +1,7 @@
-# Does pre-training pay in detection and segmentation? The demo's pre-trainings over three seeds,
+# Does pre-training pay in detection and segmentation? The demo's pre-trainings over five seeds,
 # fine-tuned twice as long as in the demo, on scenes that no setting was chosen on.
 title = 'Digit scenes: detection and segmentation'
-seeds = [0, 1, 2]
+seeds = [0, 1, 2, 3, 4]
 prepare = ['classification']
 
 # `seconds`: what one core of a server's CPU took.

@@ -1,5 +1,6 @@
 """Predictions of a detector or a segmentor beside the ground truth."""
 
+import copy
 from pathlib import Path
 
 import mmcv
@@ -57,6 +58,7 @@ def draw_predictions(
         )
     state = read_checkpoint(checkpoint)['state_dict']
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    cfg = copy.deepcopy(cfg)
     if cfg.get('pretrained', '') is None:
         cfg.pretrained = 'scratch'  # the checkpoint brings every weight
     cfg, _ = resolve(cfg, cuda=device != 'cpu')
@@ -69,7 +71,8 @@ def draw_predictions(
     model.to(device).eval()
 
     dataset_cfg = cfg[f'{split}_dataloader'].dataset
-    if split == 'train':
+    if split != 'test':
+        # Whole images, and as many views of one as the model's test takes.
         dataset_cfg.pipeline = cfg.test_dataloader.dataset.pipeline
         dataset_cfg.test_mode = True
     dataset = DATASETS.build(dataset_cfg)

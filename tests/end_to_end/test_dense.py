@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mixae.engine import launch
 from mixae.engine.pretrained import CheckpointError
 from mixae.models import MaskedViT
+from mixae.visualization.dense_pictures import draw_predictions
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer'
 pytestmark = [pytest.mark.dense, pytest.mark.data]
@@ -180,6 +181,10 @@ def test_multi_scale_configs_test_the_single_scale_checkpoint(
         narrow(cfg)
     cfg.work_dir = str(tmp_path / 'ms')
     checkpoint = tmp_path / 'iter_2.pth'
+    drawn = draw_predictions(
+        copy.deepcopy(cfg), checkpoint, tmp_path / 'pictures', count=1, split='val', device='cpu'
+    )
+    assert len(drawn) == 1
     metrics = launch.test(cfg, str(checkpoint))
     checkpoint.unlink()  # as shipped it is large
     assert 0 <= metrics['mIoU'] <= 100

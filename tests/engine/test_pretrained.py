@@ -1,5 +1,6 @@
 """Checkpoints: read safely, loaded whole or not at all."""
 
+import argparse
 import os
 import pickle
 
@@ -115,6 +116,14 @@ def test_what_mmengine_puts_beside_the_weights_is_read(path):
     history, _ = content['message_hub']['log_scalars']['train/loss'].data
     assert history.tolist() == [1.5, 0.5]
     assert content['meta'] == dict(epoch=1, classes=('a',))
+
+
+def test_what_training_scripts_of_mae_and_timm_put_beside_the_weights_is_read(path):
+    weights = vit().state_dict()
+    args = argparse.Namespace(lr=1e-3, betas=(0.9, 0.95), data='/data')
+    torch.save(dict(model=weights, optimizer=dict(state={}), epoch=799, args=args), path)
+    content = read_checkpoint(path)
+    assert content['args'].lr == 1e-3 and content['state_dict'].keys() == weights.keys()
 
 
 def test_the_encoder_is_loaded_whole_beside_other_parts(path):

@@ -200,9 +200,11 @@ def test_recomputed_activations_give_the_same_gradients(pair):
 
 
 @pytest.mark.parametrize('with_cp, calls', [(False, 1), (True, 2)])
-@pytest.mark.parametrize('visible', [None, torch.tensor([[3, 7, 0, 12]])], ids=['all', 'some'])
+@pytest.mark.parametrize(
+    'visible', [None, torch.tensor([[3, 7, 0, 12]]), True], ids=['all', 'given', 'drawn']
+)
 def test_layers_run_again_in_the_backward_pass_with_checkpointing_only(visible, with_cp, calls):
-    vit = MaskedViT(ARCH, **SIZES, with_cp=with_cp).train()
+    vit = MaskedViT(ARCH, **SIZES, mask_ratio=0.75, with_cp=with_cp).train()
     ran = []
     for i, layer in enumerate(vit.layers):
         layer.ln1.register_forward_hook(lambda *_, i=i: ran.append(i))

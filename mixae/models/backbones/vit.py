@@ -157,15 +157,22 @@ class MaskedViT(MAEViT):
             mask_BL, ids_restore_BL = masks_from_visible(mask, self.num_patches)
             return self.encode(self.embed_visible(x, mask)), mask_BL, ids_restore_BL
         if mask and self.mask_ratio is not None:
-            return super().forward(x, mask=True)
+            # As MAEViT's, which never recomputes activations.
+            x_BLD = self.patch_embed(x)[0] + self.pos_embed[:, 1:]
+            visible_BVD, mask_BL, ids_restore_BL = self.random_masking(x_BLD, self.mask_ratio)
+            return self.encode(self._prepend_class_token(visible_BVD)), mask_BL, ids_restore_BL
         return self.features(x)
 
     def embed_visible(self, x: Tensor, ids_visible_BV: Tensor) -> Tensor:
         """Class token and visible patch tokens with their position embedding, (B, 1 + V, D)."""
         x_BLD = self.patch_embed(x)[0] + self.pos_embed[:, 1:]
         visible_BVD = x_BLD.gather(1, ids_visible_BV[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
-        cls_1D = self.cls_token + self.pos_embed[:, :1]
-        return torch.cat([cls_1D.expand(len(x), -1, -1).to(visible_BVD.dtype), visible_BVD], dim=1)
+        return self._prepend_class_token(visible_BVD)
+
+    def _prepend_class_token(self, visible_BVD: Tensor) -> Tensor:
+        cls_11D = self.cls_token + self.pos_embed[:, :1]
+        cls_B1D = cls_11D.expand(len(visible_BVD), -1, -1).to(visible_BVD.dtype)
+        return torch.cat([cls_B1D, visible_BVD], dim=1)
 
     def encode(self, x_BND: Tensor, attention: Callable | None = None) -> Tensor:
         """Transformer layers and the final norm on embedded tokens.

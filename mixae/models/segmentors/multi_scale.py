@@ -15,8 +15,9 @@ class MultiScaleSegmentor(EncoderDecoder):
 
     Training, validation and parameter names are those of ``EncoderDecoder``, so that a checkpoint
     of the single-scale config is tested as it is. mmseg's ``SegTTAModel`` gives the same
-    predictions, but renames every parameter and keeps the logits of all views: 12 views of
-    512x683 pixels are 2.5 GB at 150 classes, where this class keeps one sum.
+    predictions (of one channel it takes the sigmoid twice), but renames every parameter and keeps
+    the logits of all views: 12 views of 512x683 pixels are 2.5 GB at 150 classes, where this class
+    keeps one sum.
     """
 
     def test_step(self, data: dict) -> list:
