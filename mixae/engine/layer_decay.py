@@ -42,6 +42,6 @@ class LayerDecayOptimWrapperConstructor(LearningRateDecayOptimWrapperConstructor
                 raise ValueError(f'layer_decay_rate={rate} is not in (0, 1].')
 
             def get_layer_depth(name: str) -> tuple[int, int]:
-                return backbone.get_layer_depth(name.removeprefix('module.'), prefix=BACKBONE)
+                return backbone.get_layer_depth(name, prefix=BACKBONE)
 
         super().add_params(params, module, prefix, get_layer_depth, **kwargs)

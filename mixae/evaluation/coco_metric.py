@@ -9,8 +9,8 @@ from mixae.registry import METRICS
 class CocoMetric(FasterCocoMetric):
     """mmdet's ``FasterCocoMetric``, over the images that it was given predictions of.
 
-    mmdet's counts every image of ``ann_file``: with ``dataset.indices=10`` of 100 images, those
-    that nobody looked at are misses, and a perfect detector has an AP of 0.16.
+    mmdet's counts every image of ``ann_file``: with ``dataset.indices`` those that nobody looked at
+    are misses, and a perfect detector's AP is far below 1.
 
     Args:
         **kwargs: Of mmdet's ``FasterCocoMetric``.
