@@ -5,7 +5,9 @@ import os
 import sys
 from pathlib import Path
 
+import torch.distributed
 from mmengine.config import Config, DictAction
+from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 
 import mixae  # noqa: F401 (registers the components)
@@ -130,6 +132,11 @@ def run_tool(main) -> None:
     """Run a tool's ``main``; expected errors end in one line and exit status 1."""
     try:
         main()
+        if is_distributed():
+            # Together: a process that exits with its group's threads at work while another still
+            # writes has been seen to abort.
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
     except EXPECTED_ERRORS as error:
         # Every process meets an error of the config; an image is read by one of them alone.
         rank = os.environ.get('RANK', '0')
