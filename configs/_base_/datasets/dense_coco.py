@@ -68,7 +68,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-# CocoMetric's numbers in a fraction of the time.
+# pycocotools' numbers in a fraction of the time, over the images that are evaluated.
 val_evaluator = dict(type='mixae.CocoMetric', ann_file=None, metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 data_about = dict(name='coco', description='COCO 2017', split='val')
