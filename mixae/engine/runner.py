@@ -1,7 +1,6 @@
 """The Runner of mixae's configs (``runner_type='mixae.MixaeRunner'``)."""
 
 import logging
-import math
 import os
 import time
 from pathlib import Path
@@ -82,14 +81,13 @@ class MixaeRunner(Runner):
             )
         check_classes(self.model, dataloader.dataset)
         for scheduler in self.cfg.get('param_scheduler') or ():
-            warmup = scheduler.get('end', math.inf)
-            if scheduler.type == 'LinearLR' and not scheduler.get('by_epoch', True):
-                if loop.max_iters < warmup < math.inf:
-                    # Known only now: an epoch's length is the data's.
-                    self.logger.warning(
-                        f'The warm-up of {warmup} iterations does not end within this run of '
-                        f'{loop.max_iters}: its learning rate is never reached. Set warmup_iters.'
-                    )
+            by_iteration = scheduler.type == 'LinearLR' and not scheduler.get('by_epoch', True)
+            warmup = scheduler.get('end', 0) if by_iteration else 0
+            if warmup > loop.max_iters:  # known only now: an epoch's length is the data's
+                self.logger.warning(
+                    f'The warm-up of {warmup} iterations does not end within this run of '
+                    f'{loop.max_iters}: its learning rate is never reached. Set warmup_iters.'
+                )
         return loop
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
