@@ -38,8 +38,8 @@ from mmseg.registry import MODELS  # noqa: E402
 from mmseg.structures import SegDataSample  # noqa: E402
 
 import mixae  # noqa: E402, F401
-from mixae.leaderboard.record import collect_environment, portable  # noqa: E402
 from mixae.models import MaskedViT  # noqa: E402
+from mixae.results.record import collect_environment, portable  # noqa: E402
 
 # width, layers, heads, layers of the pyramid, global layers with windows
 ARCHS = dict(

@@ -27,9 +27,9 @@ from mmengine.registry import init_default_scope  # noqa: E402
 
 import mixae  # noqa: E402, F401
 from mixae.datasets.sampling import SampleIndex  # noqa: E402
-from mixae.engine.resolve import resolve  # noqa: E402
-from mixae.leaderboard.record import collect_environment, portable  # noqa: E402
+from mixae.derive.resolve import resolve  # noqa: E402
 from mixae.registry import DATASETS  # noqa: E402
+from mixae.results.record import collect_environment, portable  # noqa: E402
 
 # Name: config, and the data set's folder and subfolder where a person may point elsewhere.
 PIPELINES = {

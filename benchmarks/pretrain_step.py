@@ -38,14 +38,14 @@ from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import mixae  # noqa: E402, F401
-from mixae.engine.resolve import resolve  # noqa: E402
-from mixae.leaderboard.record import collect_environment, portable  # noqa: E402
+from mixae.derive.resolve import resolve  # noqa: E402
 from mixae.models.layers.homologous_attention import (  # noqa: E402
     HomologousAttention,
     kth_largest,
     logits,
 )
 from mixae.registry import MODELS  # noqa: E402
+from mixae.results.record import collect_environment, portable  # noqa: E402
 
 SETTINGS = {
     'vitb_224': dict(

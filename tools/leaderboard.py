@@ -7,8 +7,8 @@ import sys
 
 # The mm* packages print when they are imported; the standard output is for the table.
 with contextlib.redirect_stdout(sys.stderr):
-    from mixae.leaderboard.tables import COLUMNS, DEFAULT_COLUMNS
-    from mixae.leaderboard.write import FORMATS, PUBLISHED, write_leaderboard
+    from mixae.results.compare import COLUMNS, DEFAULT_COLUMNS
+    from mixae.results.write import FORMATS, PUBLISHED, write_leaderboard
 
 
 def parse_args():

@@ -1,11 +1,15 @@
-# mmpretrain registers the data sets and transforms that our configs name.
-import mmpretrain.datasets  # noqa: F401
+import contextlib
+import io
+
+# mmpretrain registers the data sets and transforms that our configs name. The mm* packages
+# print, each at import, that an optional back-end of theirs is absent.
+with contextlib.redirect_stdout(io.StringIO()):
+    import mmpretrain.datasets  # noqa: F401
 
 from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import prepare_cifar
 from .pair_sampler import PairSampler
-from .pseudo_labels import make_pseudo_labels
 from .sampling import EpochSampler, SampleIndex
 from .seeded import SeededDataset
 from .seg_labels import CheckSegLabels
@@ -21,7 +25,6 @@ __all__ = [
     'PairSampler',
     'SampleIndex',
     'SeededDataset',
-    'make_pseudo_labels',
     'prepare_cifar',
     'prepare_tiny_imagenet',
 ]

@@ -3,7 +3,7 @@
 from mmdet.datasets import CocoDataset as MMDetCocoDataset
 from mmdet.datasets.api_wrappers import COCO
 
-from mixae.datasets.seeded import DataError
+from mixae.errors import DataError
 from mixae.registry import DATASETS
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from mmengine.utils import track_progress
 from torchvision.datasets import CIFAR10, CIFAR100
 
+from mixae.errors import DataError
+
 CIFAR = {'cifar10': CIFAR10, 'cifar100': CIFAR100}
 IMAGES = {'train': 50_000, 'test': 10_000}
 SUFFIXES = {'.png', '.jpg', '.jpeg'}
@@ -26,7 +28,7 @@ def prepare_cifar(name: str, out: str | Path, download: bool = True) -> Path:
 
     Raises:
         ValueError: Another ``name``.
-        FileNotFoundError: No archive and no way to fetch it; says where to put it.
+        DataError: No archive and no way to fetch it; says where to put it.
     """
     if name not in CIFAR:
         raise ValueError(f'{name!r} is not prepared here: choose one of {", ".join(CIFAR)}.')
@@ -35,7 +37,7 @@ def prepare_cifar(name: str, out: str | Path, download: bool = True) -> Path:
         try:
             data = CIFAR[name](out / 'original', train=split == 'train', download=download)
         except (RuntimeError, OSError) as error:
-            raise FileNotFoundError(
+            raise DataError(
                 f'{name} could not be fetched ({error}). Put {CIFAR[name].filename} (MD5 '
                 f'{CIFAR[name].tgz_md5}) into {out / "original"} and run this again.'
             ) from error
@@ -60,7 +62,7 @@ def describe_folder(root: str | Path, name: str, description: str) -> dict:
     Run records quote that note, so that a table says which form of the data it was measured on.
 
     Raises:
-        FileNotFoundError: A split is missing or has another number of images or classes.
+        DataError: A split is missing or has another number of images or classes.
     """
     root = Path(root)
     classes = {'cifar10': 10, 'cifar100': 100}[name]
@@ -68,7 +70,7 @@ def describe_folder(root: str | Path, name: str, description: str) -> dict:
         files = [p for p in (root / split).rglob('*') if p.suffix.lower() in SUFFIXES]
         folders = {p.parent for p in files}
         if len(files) != expected or len(folders) != classes:
-            raise FileNotFoundError(
+            raise DataError(
                 f'{root / split} holds {len(files)} images in {len(folders)} classes; {name} has '
                 f'{expected} in {classes}.'
             )

@@ -11,7 +11,7 @@ from torch.utils.data import Sampler
 
 from mixae.datasets.pseudo_labels import load_pseudo_labels
 from mixae.datasets.sampling import SampleIndex
-from mixae.datasets.seeded import DataError
+from mixae.errors import DataError
 from mixae.registry import DATA_SAMPLERS
 
 

@@ -6,41 +6,8 @@ from collections.abc import Sized
 from pathlib import Path
 
 import numpy as np
-import torch
-from mmengine.config import Config
-from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
-from sklearn.cluster import KMeans, MiniBatchKMeans
 
-from mixae.datasets.seeded import DataError
-from mixae.leaderboard.record import file_sha256
-
-
-def cluster(
-    features_ND: np.ndarray, k: int, seed: int = 0, mini_batch: int | None = None
-) -> np.ndarray:
-    """k-means cluster of each row, (N,) int32 (scikit-learn).
-
-    Args:
-        features_ND (ndarray): Features of N images.
-        k (int): Number of pseudo-classes, in [2, N].
-        seed (int): Of the initialisation. Defaults to 0.
-        mini_batch (int, optional): Rows a step of mini-batch k-means, for sets that are too large
-            for full steps. Defaults to None, full k-means.
-
-    Raises:
-        DataError: k outside [2, N].
-    """
-    if not 2 <= k <= len(features_ND):
-        raise DataError(
-            f'k={k} pseudo-classes of {len(features_ND)} images: choose k from 2 to the number of '
-            'images.'
-        )
-    if mini_batch is None:
-        model = KMeans(k, n_init=10, random_state=seed)
-    else:
-        model = MiniBatchKMeans(k, n_init=10, random_state=seed, batch_size=mini_batch)
-    return model.fit_predict(features_ND).astype(np.int32)
+from mixae.errors import DataError
 
 
 def dataset_fingerprint(dataset: Sized) -> str:
@@ -128,73 +95,3 @@ def load_pseudo_labels(path: str | Path, dataset: Sized) -> tuple[np.ndarray, di
             f'{provenance.get("dataset", "an unnamed data set")}): make them for this data set.'
         )
     return labels, provenance
-
-
-def make_pseudo_labels(
-    config: Config,
-    checkpoint: str,
-    path: str | Path,
-    *,
-    k: int,
-    seed: int = 0,
-    mini_batch: int | None = None,
-    device: str | None = None,
-) -> list[int]:
-    """Cluster the training split of a frozen-feature config, and store labels and provenance.
-
-    Args:
-        config (Config): Of a kNN or linear probe: ``train_features`` is what is clustered, and
-            ``test_cfg.pool`` how its tokens are pooled.
-        checkpoint (str): A pre-training checkpoint.
-        path (str | Path): The file to write.
-        k (int): Number of pseudo-classes.
-        seed (int): Of k-means. Defaults to 0.
-        mini_batch (int, optional): See :func:`cluster`.
-        device (str, optional): Defaults to the GPU where there is one.
-
-    Returns:
-        list[int]: Images in each pseudo-class.
-
-    Raises:
-        DataError: k outside [2, N].
-        ConfigError: A config without ``train_features``.
-        CheckpointError: A checkpoint that does not fit the config.
-    """
-    # Models and evaluation import the data sets, not the other way round, but for this tool.
-    from mixae.engine.hooks.provenance import read_origin
-    from mixae.engine.pretrained import load_encoder
-    from mixae.engine.resolve import ConfigError, resolve
-    from mixae.evaluation.features import extract_features
-    from mixae.registry import MODELS
-
-    config = config.copy()
-    config.pretrained = 'scratch'  # loaded and checked below
-    config = resolve(config)[0]
-    if not config.get('train_features'):
-        raise ConfigError(
-            f'{config.filename} has no train_features: give the config of a kNN or linear probe '
-            'on frozen features.'
-        )
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = MODELS.build(config.model)
-        loader = Runner.build_dataloader(config.train_features, seed=seed)
-    load_encoder(model.backbone, checkpoint)
-    model = model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    features_ND, _ = extract_features(
-        model, loader, (config.get('test_cfg') or {}).get('pool', 'avg')
-    )
-    labels_N = cluster(features_ND, k, seed, mini_batch)
-    provenance = dict(
-        dataset=config.get('data_about', {}).get('name'),
-        dataset_sha256=dataset_fingerprint(loader.dataset),
-        checkpoint=Path(checkpoint).name,
-        checkpoint_sha256=file_sha256(checkpoint),
-        # Classes that were found with labels' help are no label-free alternative.
-        labels_in_pretraining=read_origin(checkpoint)['pretraining']['labels_in_pretraining'],
-        k=k,
-        seed=seed,
-        mini_batch=mini_batch,
-        config=Path(config.filename).name if config.filename else None,
-    )
-    save_pseudo_labels(path, labels_N, provenance)
-    return np.bincount(labels_N, minlength=k).tolist()

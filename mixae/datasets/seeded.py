@@ -10,13 +10,10 @@ import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mixae.errors import DataError
 from mixae.registry import DATASETS
 
 MAX_REPLACEMENTS = 10
-
-
-class DataError(ValueError):
-    """Data that is not there, not what the config says, or cannot be read."""
 
 
 @DATASETS.register_module()

@@ -6,7 +6,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from PIL import Image
 
-from mixae.datasets.seeded import DataError
+from mixae.errors import DataError
 from mixae.registry import TRANSFORMS
 
 

@@ -8,6 +8,8 @@ import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from mixae.errors import DataError
+
 URL = 'https://cs231n.stanford.edu/tiny-imagenet-200.zip'
 ARCHIVE = 'tiny-imagenet-200.zip'
 MD5 = '90528d7ca1a48142e341f4ef8d21d0de'
@@ -17,10 +19,6 @@ DESCRIPTION = 'Tiny-ImageNet-200 as published: 64x64 JPEG, 200 classes; test is 
 
 _CLASS = re.compile(r'n\d{8}')
 _FILE = re.compile(r'[\w-]+\.JPEG')
-
-
-class TinyImageNetError(FileNotFoundError):
-    """The data set cannot be prepared. The message says what to do."""
 
 
 def prepare_tiny_imagenet(
@@ -47,7 +45,7 @@ def prepare_tiny_imagenet(
         Path: ``data_root``.
 
     Raises:
-        TinyImageNetError: No archive and no network, an archive that is damaged or another one,
+        DataError: No archive and no network, an archive that is damaged or another one,
             or a folder in the way that this function has not made.
     """
     data_root = Path(data_root)
@@ -55,7 +53,7 @@ def prepare_tiny_imagenet(
         return data_root
     in_the_way = [data_root / name for name in (*images, ABOUT) if (data_root / name).exists()]
     if in_the_way:
-        raise TinyImageNetError(
+        raise DataError(
             f'{", ".join(map(str, in_the_way))} exist(s), but is no Tiny-ImageNet that this tool '
             'prepared: move it away, or choose another folder.'
         )
@@ -65,9 +63,9 @@ def prepare_tiny_imagenet(
     try:
         counts = _extract(archive, partial)
     except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise TinyImageNetError(f'{archive} cannot be unpacked: {error}.') from error
+        raise DataError(f'{archive} cannot be unpacked: {error}.') from error
     if counts != images:
-        raise TinyImageNetError(f'{archive} holds {counts} images, expected {images}.')
+        raise DataError(f'{archive} holds {counts} images, expected {images}.')
     for split in images:
         (partial / split).rename(data_root / split)
     about = dict(description=DESCRIPTION, archive_md5=md5, images=counts)
@@ -96,7 +94,7 @@ def _find_archive(data_root: Path, archive: str | Path | None, url: str, md5: st
         '--archive FILE, and run this again.'
     )
     if archive is not None and not Path(archive).is_file():
-        raise TinyImageNetError(f'There is no file {archive}. {by_hand}')
+        raise DataError(f'There is no file {archive}. {by_hand}')
     path = Path(archive) if archive is not None else data_root / ARCHIVE
     if not path.is_file():
         data_root.mkdir(parents=True, exist_ok=True)
@@ -106,12 +104,12 @@ def _find_archive(data_root: Path, archive: str | Path | None, url: str, md5: st
                 shutil.copyfileobj(response, file, 1 << 20)
         except (OSError, ValueError) as error:
             unfinished.unlink(missing_ok=True)
-            raise TinyImageNetError(f'{url} cannot be downloaded ({error}). {by_hand}') from error
+            raise DataError(f'{url} cannot be downloaded ({error}). {by_hand}') from error
         unfinished.rename(path)
     with path.open('rb') as file:
         found = hashlib.file_digest(file, 'md5').hexdigest()
     if found != md5:
-        raise TinyImageNetError(
+        raise DataError(
             f'{path} is damaged or another file: its MD5 is {found}, expected {md5}. Delete it. '
             f'{by_hand}'
         )

@@ -10,13 +10,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 
-import mixae  # noqa: F401 (registers the components)
-from mixae.datasets.seeded import DataError
-from mixae.engine.pretrained import CheckpointError
-from mixae.engine.resolve import ConfigError
-
-# Messages for a person; anything else is a defect and keeps its traceback.
-EXPECTED_ERRORS = (ConfigError, CheckpointError, DataError, FileNotFoundError, FloatingPointError)
+from mixae.errors import ConfigError, DataError, MixaeError
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,11 +37,11 @@ def load_config(args: argparse.Namespace) -> Config:
     """The config file with the common arguments merged in.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        ConfigError: If there is no such file.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
-        raise FileNotFoundError(f'There is no config file {args.config}.')
+        raise ConfigError(f'There is no config file {args.config}.')
     cfg = Config.fromfile(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
@@ -129,7 +123,7 @@ def build_runner(cfg: Config):
 
 
 def run_tool(main) -> None:
-    """Run a tool's ``main``; expected errors end in one line and exit status 1."""
+    """Run a tool's ``main``; messages to a person end in one line and exit status 1."""
     try:
         main()
         if is_distributed():
@@ -137,7 +131,7 @@ def run_tool(main) -> None:
             # writes has been seen to abort.
             torch.distributed.barrier()
             torch.distributed.destroy_process_group()
-    except EXPECTED_ERRORS as error:
+    except MixaeError as error:
         # Every process meets an error of the config; an image is read by one of them alone.
         rank = os.environ.get('RANK', '0')
         if rank == '0' or isinstance(error, DataError):

@@ -15,8 +15,9 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
-from mixae.engine.pretrained import CheckpointError, misfit, read_checkpoint
-from mixae.engine.resolve import ConfigError, resolve
+from mixae.checkpoints.read import misfit, read_checkpoint
+from mixae.derive.resolve import resolve
+from mixae.errors import CheckpointError, ConfigError
 from mixae.registry import RUNNERS
 
 
@@ -25,7 +26,7 @@ class MixaeRunner(Runner):
     """mmengine's Runner with what our users lose weeks to solved.
 
     - Numbers that follow from others are resolved when it is built, after every override
-      (:mod:`mixae.engine.resolve`), and what can be known to fail fails then.
+      (:mod:`mixae.derive.resolve`), and what can be known to fail fails then.
     - Without CUDA, distributed runs use gloo; mmengine's launcher needs a GPU.
     - Checkpoints are written whole or not at all, and read without running code they bring.
     - ``resume`` with nothing to resume, and a second run over a first, stop with a message.

@@ -7,6 +7,7 @@ from mmengine.runner import BaseLoop, Runner
 from mmpretrain.evaluation import Accuracy
 from torch.utils.data import DataLoader
 
+from mixae.errors import NotFiniteError
 from mixae.evaluation.features import extract_features
 from mixae.registry import LOOPS, TASK_UTILS
 
@@ -74,7 +75,7 @@ class FeatureProbeLoop(BaseLoop):
     def _score(self, train_ND, labels_N, test_MD, labels_M) -> dict[str, float]:
         for name, features in (('training', train_ND), ('test', test_MD)):
             if not np.isfinite(features).all():
-                raise FloatingPointError(
+                raise NotFiniteError(
                     f'The {name} features are not finite: the checkpoint is broken.'
                 )
         scores_MC = self.probe(train_ND, labels_N, test_MD, self.num_classes)

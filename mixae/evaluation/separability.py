@@ -29,22 +29,16 @@ from sklearn.linear_model import Lasso
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mixae.engine.hooks.provenance import (
-    describe_backbone,
-    peak_memory_bytes,
-    read_origin,
-)
-from mixae.engine.pretrained import CheckpointError, load_encoder, read_checkpoint
-from mixae.engine.resolve import ConfigError, resolve
-from mixae.leaderboard.record import (
-    describe_config,
-    file_sha256,
-    metric,
-    new_record,
-    write_record,
-)
+from mixae.checkpoints.account import read_origin
+from mixae.checkpoints.load import load_encoder
+from mixae.checkpoints.read import read_checkpoint
+from mixae.derive.resolve import resolve
+from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
+from mixae.errors import CheckpointError, ConfigError, NotFiniteError
+from mixae.files import file_sha256
 from mixae.models.selfsup.imae import IMAE, check_mix, mix_pairs
 from mixae.registry import MODELS
+from mixae.results.record import describe_config, metric, new_record, write_record
 
 NORMALIZERS = ('rms', 'range', 'std', 'mean')
 R2_AVERAGES = ('uniform_average', 'variance_weighted')
@@ -119,14 +113,14 @@ def fit_lasso(
 
     Raises:
         ValueError: No rows, or a negative alpha.
-        FloatingPointError: Features that are not finite.
+        NotFiniteError: Features that are not finite.
     """
     if moments.count == 0:
         raise ValueError('There is no training feature to fit the regressor on.')
     if not alpha >= 0:
         raise ValueError(f'alpha={alpha} of the lasso must not be negative.')
     if not (moments.xx_DD.isfinite().all() and moments.xy_DK.isfinite().all()):
-        raise FloatingPointError('The training features are not finite: a checkpoint is broken.')
+        raise NotFiniteError('The training features are not finite: a checkpoint is broken.')
     d = len(moments.xx_DD)
     values_D, vectors_DD = torch.linalg.eigh(moments.xx_DD)
     kept_D = values_D > values_D[-1].clamp(min=0) * d * torch.finfo(torch.float64).eps

@@ -1,5 +1,10 @@
-# mmpretrain registers the classes that ours inherit and that our configs name beside ours.
-import mmpretrain.models  # noqa: F401
+import contextlib
+import io
+
+# mmpretrain registers the classes that ours inherit and that our configs name. The mm* packages
+# print, each at import, that an optional back-end of theirs is absent.
+with contextlib.redirect_stdout(io.StringIO()):
+    import mmpretrain.models  # noqa: F401
 
 from .backbones import *  # noqa: F403
 from .decode_heads import *  # noqa: F403

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from mixae.leaderboard.record import RecordError
-from mixae.leaderboard.tables import leading_metric
+from mixae.errors import RecordError, SuiteError
+from mixae.results.compare import leading_metric
 from mixae.suite.folder import Folder
-from mixae.suite.plan import Run, SuiteError
+from mixae.suite.plan import Run
 from mixae.suite.progress import Display, duration, estimate, fraction_done, tail
 
 

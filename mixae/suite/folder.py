@@ -12,9 +12,10 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mixae.engine.runner import checkpoints, set_aside
-from mixae.leaderboard.record import SUFFIX, RunRecord, config_sha256, file_sha256, read_record
-from mixae.leaderboard.write import write_whole
-from mixae.suite.plan import ROOT, SCRATCH, Run, Suite, SuiteError
+from mixae.errors import SuiteError
+from mixae.files import file_sha256, write_whole
+from mixae.results.record import SUFFIX, RunRecord, config_sha256, read_record
+from mixae.suite.plan import ROOT, SCRATCH, Run, Suite
 
 LOCK = '.lock'
 LAUNCHERS = ('local', 'slurm')

@@ -10,15 +10,16 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mixae.engine.launch import EXPECTED_ERRORS
-from mixae.leaderboard.page import load_images, to_html
-from mixae.leaderboard.record import RecordError, read_records
-from mixae.leaderboard.tables import TableError, build_table, to_markdown, to_text
-from mixae.leaderboard.write import published_beside, write_whole
+from mixae.errors import MixaeError, SuiteError
+from mixae.files import write_whole
+from mixae.results.compare import build_table, to_markdown, to_text
+from mixae.results.record import read_records
+from mixae.results.render.html import load_images, to_html
+from mixae.results.write import published_beside
 from mixae.suite.checks import CHECKS
 from mixae.suite.execute import run_plan, submit, this_machine
 from mixae.suite.folder import Folder
-from mixae.suite.plan import Run, Suite, SuiteError, load_suite
+from mixae.suite.plan import Run, Suite, load_suite
 from mixae.suite.progress import Display, duration, estimate
 
 
@@ -241,7 +242,7 @@ def main(args) -> int:
         command += ['--gpus', str(args.gpus)] if args.gpus else []
         sent = submit(plan, folder, command, args.slurm, shlex.split(args.sbatch_args))
         console.print(f'{len(sent)} jobs; the same command without --slurm shows the table.')
-    except (SuiteError, RecordError, TableError, *EXPECTED_ERRORS) as error:
+    except MixaeError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:

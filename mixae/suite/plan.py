@@ -6,6 +6,8 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from mixae.errors import SuiteError
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRATCH = 'scratch'
 
@@ -38,10 +40,6 @@ _EVALUATE_KEYS = {
     'gpus',
 }
 _ANALYSIS_KEYS = {'title', 'tool', 'of', 'arguments', 'seconds'}
-
-
-class SuiteError(ValueError):
-    """A suite that cannot be run as asked; the message says what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -171,11 +169,11 @@ def load_suite(
 
     Raises:
         SuiteError: An unknown or missing entry, a config or tool that does not exist.
-        FileNotFoundError: There is no such file.
+        SuiteError: There is no such file.
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'There is no suite {path}.')
+        raise SuiteError(f'There is no suite {path}.')
     # Names with an underscore are the config's own helpers.
     cfg = {k: v for k, v in Config.fromfile(path).to_dict().items() if not k.startswith('_')}
     for group in ('pretrain', 'evaluate', 'analyses', 'pictures'):

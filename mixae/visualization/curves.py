@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mixae.engine.hooks.topk_accuracy import read_curve
+from mixae.errors import DataError
 
 
 def curve_rows(source: str | Path | Sequence[dict]) -> list[dict]:
@@ -23,7 +24,7 @@ def curve_rows(source: str | Path | Sequence[dict]) -> list[dict]:
         list[dict]: 'iter', 'chance' and 'layers' (accuracy by layer number, as text) a reading.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        DataError: There is no such file.
         ValueError: The file holds no reading.
     """
     if not isinstance(source, str | Path):
@@ -33,7 +34,7 @@ def curve_rows(source: str | Path | Sequence[dict]) -> list[dict]:
         path = Path(source)
         path = path / 'topk_accuracy.jsonl' if path.is_dir() else path
         if not path.is_file():
-            raise FileNotFoundError(
+            raise DataError(
                 f'There is no {path}: MixedAE runs with mixae.TopKAccuracyHook write it.'
             )
         rows = _rows_of_record(path) if path.suffix == '.json' else read_curve(path)

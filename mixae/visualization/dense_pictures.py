@@ -11,8 +11,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mixae.engine.pretrained import misfit, read_checkpoint
-from mixae.engine.resolve import ConfigError, resolve
+from mixae.checkpoints.read import misfit, read_checkpoint
+from mixae.derive.resolve import resolve
+from mixae.errors import ConfigError
 from mixae.registry import DATASETS, MODELS, VISUALIZERS
 
 

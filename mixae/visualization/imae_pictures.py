@@ -20,7 +20,8 @@ from mmengine.runner import Runner
 from mmpretrain.models import MAE
 from torch import Tensor, nn
 
-from mixae.engine.resolve import ConfigError, resolve
+from mixae.derive.resolve import resolve
+from mixae.errors import ConfigError
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.selfsup.imae import IMAE, mix_pairs
 from mixae.registry import MODELS

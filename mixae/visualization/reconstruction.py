@@ -20,8 +20,9 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import MAE
 from torch import Tensor, nn
 
-from mixae.engine.pretrained import CheckpointError, read_checkpoint
-from mixae.engine.resolve import ConfigError, resolve
+from mixae.checkpoints.read import read_checkpoint
+from mixae.derive.resolve import resolve
+from mixae.errors import CheckpointError, ConfigError, DataError
 from mixae.models.layers.mixing import check_group, masks_from_visible
 from mixae.models.selfsup.mixedae import MixedAE
 from mixae.registry import DATASETS, MODELS, TRANSFORMS
@@ -308,13 +309,13 @@ def images_of_files(cfg: Config, paths: Sequence[str | Path]) -> Tensor:
     """Image files at the model's input size: short edge resized, centre cropped.
 
     Raises:
-        FileNotFoundError: There is no such file.
+        DataError: There is no such file.
         ValueError: One cannot be read as an image.
     """
     found = []
     for path in paths:
         if not Path(path).is_file():
-            raise FileNotFoundError(f'There is no image at {path}.')
+            raise DataError(f'There is no image at {path}.')
         image = mmcv.imread(str(path))
         if image is None:
             raise ValueError(f'{path} cannot be read as an image.')

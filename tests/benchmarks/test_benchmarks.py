@@ -12,6 +12,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mixae.errors import MixaeError
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / 'benchmarks'
 
 # ViT-mini: the real configs' models, small enough for a test.
@@ -195,7 +197,7 @@ def test_workers_cover_the_step_with_a_fifth_to_spare(step, rate, workers):
 
 
 def test_loader_names_what_is_missing(tmp_path):
-    with pytest.raises(FileNotFoundError, match='nowhere'):
+    with pytest.raises(MixaeError, match='nowhere'):
         loader.build_dataset('imagenet', str(tmp_path / 'nowhere'))
     with pytest.raises(ValueError, match='positive'):
         loader.workers_needed(0, 10)

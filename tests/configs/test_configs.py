@@ -13,9 +13,9 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from PIL import Image
 
+from mixae.checkpoints.load import FINAL_NORM
+from mixae.derive.resolve import resolve
 from mixae.engine.hooks.provenance import describe_variant
-from mixae.engine.pretrained import FINAL_NORM
-from mixae.engine.resolve import resolve
 from mixae.models.losses import PatchDistillationLoss
 from mixae.registry import MODELS
 

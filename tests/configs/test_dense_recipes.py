@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mixae.engine.resolve import resolve
+from mixae.derive.resolve import resolve
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer'
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mixae.datasets import CocoDataset
-from mixae.datasets.seeded import DataError
+from mixae.errors import DataError
 
 CLASSES = CocoDataset.METAINFO['classes']
 

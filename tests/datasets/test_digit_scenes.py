@@ -29,7 +29,8 @@ from pycocotools.coco import COCO
 from sklearn.linear_model import LogisticRegression
 
 from mixae.datasets import digit_scenes
-from mixae.datasets.digit_scenes import DigitScenesError, build, draw_picture, preview, sources
+from mixae.datasets.digit_scenes import build, draw_picture, preview, sources
+from mixae.errors import DataError
 from mixae.registry import DATASETS, METRICS
 
 SMALL = dict(num_train=24, num_test=12)
@@ -460,7 +461,7 @@ def test_damage_is_found_named_and_made_good(part, name, how, tmp_path, capsys):
         path.write_bytes(path.read_bytes()[:-1])
     elif name == 'manifest.json':
         path.unlink()
-        with pytest.raises(DigitScenesError, match='has no manifest.json'):
+        with pytest.raises(DataError, match='has no manifest.json'):
             prepare(part, tmp_path, **counts)
         assert _files(folder).keys() == good.keys() - {name}  # nothing of it was touched
         return
@@ -474,7 +475,7 @@ def test_damage_is_found_named_and_made_good(part, name, how, tmp_path, capsys):
 
 
 def test_data_of_other_options_is_refused_and_kept(root):
-    with pytest.raises(DigitScenesError, match=r'seed=0 \(asked for: 5\)'):
+    with pytest.raises(DataError, match=r'seed=0 \(asked for: 5\)'):
         prepare('scenes', root, seed=5, **SMALL)
     prepare('scenes', root, **SMALL)
 
@@ -492,7 +493,7 @@ def test_a_stranger_among_the_pictures_is_refused(tmp_path):
     folder = prepare('scenes', tmp_path, num_train=2, num_test=2)
     stranger = folder / 'images' / 'training' / 'holiday.png'
     Image.new('RGB', (9, 9)).save(stranger)
-    with pytest.raises(DigitScenesError, match='holiday.png'):
+    with pytest.raises(DataError, match='holiday.png'):
         prepare('scenes', tmp_path, num_train=2, num_test=2)
     assert stranger.is_file()
 
@@ -618,7 +619,7 @@ def test_an_unknown_part_is_named(tmp_path):
 
 def test_a_root_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('not a folder')
-    with pytest.raises(DigitScenesError, match='file/data cannot be written.*data_root'):
+    with pytest.raises(DataError, match='file/data cannot be written.*data_root'):
         prepare('scenes', tmp_path / 'file' / 'data', **SMALL)
 
 
@@ -626,14 +627,14 @@ def test_a_full_disk_is_named_before_work_starts(tmp_path, monkeypatch):
     usage = build.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(build.shutil, 'disk_usage', lambda path: usage._replace(free=1000))
     monkeypatch.setattr(build, 'draw_picture', None)
-    with pytest.raises(DigitScenesError, match=r'no space left.*needs about \d+ MB'):
+    with pytest.raises(DataError, match=r'no space left.*needs about \d+ MB'):
         prepare('scenes', tmp_path, **SMALL)
 
 
 def test_a_source_picture_that_is_missing_is_named(monkeypatch):
     gone = sources.Stuff('brick', 'skimage', 'data/no_such.png', None, (0, 0, 0))
     monkeypatch.setattr(sources, 'STUFF', (gone,))
-    with pytest.raises(DigitScenesError, match='data/no_such.png.*scikit-image'):
+    with pytest.raises(DataError, match='data/no_such.png.*scikit-image'):
         sources.load_sources()
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from mixae.datasets import image_folders
 from mixae.datasets.image_folders import describe_folder, prepare_cifar
+from mixae.errors import MixaeError
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_repeating_completes_what_is_missing(original):
 
 
 def test_no_archive_says_where_to_put_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'cifar-10-python\.tar\.gz .*into .*original'):
+    with pytest.raises(MixaeError, match=r'cifar-10-python\.tar\.gz .*into .*original'):
         prepare_cifar('cifar10', tmp_path, download=False)
 
 
@@ -65,5 +66,5 @@ def test_describing_an_incomplete_folder_names_what_is_wrong(original):
     out, _ = original
     prepare_cifar('cifar10', out, download=False)
     next((out / 'test').rglob('*.png')).unlink()
-    with pytest.raises(FileNotFoundError, match='holds 9 images in 9 classes; cifar10 has 10 in'):
+    with pytest.raises(MixaeError, match='holds 9 images in 9 classes; cifar10 has 10 in'):
         describe_folder(out, 'cifar10', 'whatever')

@@ -19,7 +19,8 @@ from mixae.datasets.pseudo_labels import (
     read_pseudo_labels,
     save_pseudo_labels,
 )
-from mixae.datasets.seeded import DataError, SeededDataset
+from mixae.datasets.seeded import SeededDataset
+from mixae.errors import DataError
 from mixae.registry import DATA_SAMPLERS
 
 

@@ -10,7 +10,7 @@ from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from mixae.datasets import EpochSampler, SampleIndex, SeededDataset
-from mixae.datasets.seeded import DataError
+from mixae.errors import DataError
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),

@@ -13,7 +13,8 @@ from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
 from PIL import Image
 
-from mixae.datasets.tiny_imagenet import TinyImageNetError, prepare_tiny_imagenet
+from mixae.datasets.tiny_imagenet import prepare_tiny_imagenet
+from mixae.errors import DataError
 
 CLASSES = ('n01443537', 'n01629819')
 IMAGES = dict(train=6, val=4)
@@ -80,7 +81,7 @@ def test_a_second_run_does_nothing_and_a_loss_is_noticed(archive, tmp_path):
     archive.unlink()
     prepare(root, md5=checksum, url='file:///nowhere')  # needs neither archive nor network
     (root / 'val' / CLASSES[0] / 'val_0.JPEG').unlink()
-    with pytest.raises(TinyImageNetError, match='move it away'):
+    with pytest.raises(DataError, match='move it away'):
         prepare(root, md5=checksum, url='file:///nowhere')
 
 
@@ -91,7 +92,7 @@ def test_download_is_checked_and_kept(archive, tmp_path):
 
 def test_without_network_the_message_says_what_to_do(tmp_path):
     root = tmp_path / 'data'
-    with pytest.raises(TinyImageNetError) as error:
+    with pytest.raises(DataError) as error:
         prepare(root, url=(tmp_path / 'nothing.zip').as_uri())
     for word in ('by hand', 'nothing.zip', str(root / 'tiny-imagenet-200.zip'), '0' * 32):
         assert word in str(error.value)
@@ -99,9 +100,9 @@ def test_without_network_the_message_says_what_to_do(tmp_path):
 
 
 def test_damaged_archive_and_interrupted_extraction(archive, tmp_path):
-    with pytest.raises(TinyImageNetError, match='damaged or another file'):
+    with pytest.raises(DataError, match='damaged or another file'):
         prepare(tmp_path / 'data', archive, md5='1' * 32)
-    with pytest.raises(TinyImageNetError, match='no file'):
+    with pytest.raises(DataError, match='no file'):
         prepare_tiny_imagenet(tmp_path / 'data', tmp_path / 'no.zip')
     (tmp_path / 'data' / 'partial' / 'train' / 'old').mkdir(parents=True)
     root = prepare(tmp_path / 'data', archive)
@@ -118,7 +119,7 @@ def test_damaged_archive_and_interrupted_extraction(archive, tmp_path):
 )
 def test_unexpected_entries_are_refused(entry, tmp_path):
     archive = make_archive(tmp_path / 'bad.zip', extra=[entry])
-    with pytest.raises(TinyImageNetError):
+    with pytest.raises(DataError):
         prepare(tmp_path / 'data', archive)
     assert not (tmp_path / 'data' / 'train').exists()
 

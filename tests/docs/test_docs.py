@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mixae.leaderboard.write import write_leaderboard
+from mixae.results.write import write_leaderboard
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 
 from mixae.engine import launch
-from mixae.engine.pretrained import CheckpointError
+from mixae.errors import CheckpointError
 from mixae.models import MaskedViT
 from mixae.visualization.dense_pictures import draw_predictions
 

@@ -12,10 +12,8 @@ from mmengine.config import Config
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from mixae.datasets.seeded import DataError
 from mixae.engine import launch
-from mixae.engine.pretrained import CheckpointError
-from mixae.engine.resolve import ConfigError
+from mixae.errors import CheckpointError, ConfigError, DataError, MixaeError
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer'
 pytestmark = pytest.mark.dense
@@ -130,7 +128,7 @@ def test_a_missing_image_is_named(coco, tmp_path):
     root = coco()
     (root / 'train2017/0.jpg').unlink()
     cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
-    with pytest.raises(FileNotFoundError, match=r'train2017/0\.jpg'):
+    with pytest.raises(MixaeError, match=r'train2017/0\.jpg'):
         launch.train(cfg, pretrained='scratch')
 
 
@@ -206,7 +204,7 @@ def test_a_missing_mask_is_named(ade, tmp_path):
     for path in (ade / 'annotations/training').glob('*.png'):
         path.unlink()
     cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
-    with pytest.raises(FileNotFoundError, match=r'annotations/training/\d\.png'):
+    with pytest.raises(MixaeError, match=r'annotations/training/\d\.png'):
         launch.train(cfg, pretrained='scratch')
 
 

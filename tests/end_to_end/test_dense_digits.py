@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
+from mixae.derive.resolve import resolve
 from mixae.engine import launch
-from mixae.engine.pretrained import CheckpointError
-from mixae.engine.resolve import ConfigError, resolve
+from mixae.errors import CheckpointError, ConfigError
 from mixae.models import MaskedViT
 from mixae.registry import DATASETS, MODELS
 from mixae.visualization.dense_pictures import draw_predictions

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from mixae.engine.pretrained import read_checkpoint
+from mixae.checkpoints.read import read_checkpoint
 from mixae.engine.runner import checkpoints
 
 MIXEDAE = 'configs/mixedae/vitt_cifar10_2000e.py'

@@ -11,14 +11,14 @@ from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
+from mixae.checkpoints.read import read_checkpoint
 from mixae.datasets.pseudo_labels import make_pseudo_labels
 from mixae.engine import launch
 from mixae.engine.hooks.topk_accuracy import CURVE_FILE, read_curve
-from mixae.engine.pretrained import CheckpointError, read_checkpoint
-from mixae.engine.resolve import ConfigError
 from mixae.engine.runner import checkpoints, latest_checkpoint, prepare_work_dir
-from mixae.leaderboard.record import read_record
+from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.registry import HOOKS, OPTIM_WRAPPERS
+from mixae.results.record import read_record
 
 MIXEDAE = 'mixedae/vitt_cifar10_2000e.py'
 MAE = 'mae/vitt_cifar10_2000e.py'
@@ -239,7 +239,7 @@ def test_a_failure_while_writing_leaves_the_earlier_checkpoint(
 def test_what_is_not_finite_stops_the_run_before_the_step(small_config, tmp_path, spoil, names):
     cfg = stopping(small_config(MIXEDAE), at=STEPS + 1, spoil=spoil)
     runner = launch.build_runner(cfg)
-    with pytest.raises(FloatingPointError, match=rf'Iteration 8 \(epoch 2\).*{names}'):
+    with pytest.raises(MixaeError, match=rf'Iteration 8 \(epoch 2\).*{names}'):
         runner.train()
     hook = next(h for h in runner.hooks if isinstance(h, StopHook))
     assert same(dict(runner.model.state_dict()), hook.before)
@@ -265,7 +265,7 @@ def scaling(cfg, **options):
     ],
 )
 def test_what_a_loss_scaler_would_skip_for_good_stops_the_run(small_config, spoil, names):
-    with pytest.raises(FloatingPointError, match=names):
+    with pytest.raises(MixaeError, match=names):
         scaling(small_config(MIXEDAE), at=STEPS + 1, spoil=spoil).train()
 
 

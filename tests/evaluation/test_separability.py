@@ -17,8 +17,7 @@ from torch.utils.data import DataLoader
 
 from mixae.datasets.pair_sampler import PairSampler
 from mixae.datasets.pseudo_labels import make_pseudo_labels, read_pseudo_labels
-from mixae.engine.pretrained import CheckpointError
-from mixae.engine.resolve import ConfigError
+from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.evaluation.separability import (
     Moments,
     Protocol,
@@ -31,9 +30,9 @@ from mixae.evaluation.separability import (
     name_rows,
     table_4,
 )
-from mixae.leaderboard.record import read_records
 from mixae.models import IMAE
 from mixae.registry import DATASETS, MODELS
+from mixae.results.record import read_records
 
 
 def data(rows=400, width=7, outputs=3, seed=0, offset=5.0):
@@ -312,7 +311,7 @@ def test_bad_options(options, message):
 def test_features_that_are_not_finite_stop_the_fit():
     moments = Moments()
     moments.update(torch.tensor([[1.0, float('nan')]]), torch.ones(1, 1))
-    with pytest.raises(FloatingPointError, match='not finite'):
+    with pytest.raises(MixaeError, match='not finite'):
         fit_lasso(moments, 0.1)
 
 

@@ -14,14 +14,15 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
-from mixae.engine.resolve import resolve
-from mixae.leaderboard.record import metric, new_record, read_record, write_record
+from mixae.derive.resolve import resolve
+from mixae.errors import MixaeError, SuiteError
+from mixae.results.record import metric, new_record, read_record, write_record
 from mixae.suite import execute
 from mixae.suite.checks import CHECKS, pretraining_pays, topk_isolates
 from mixae.suite.execute import Machine, Process, headline, run_plan, submit, this_machine
 from mixae.suite.folder import LOCK, Folder
 from mixae.suite.main import check_changes, dry_run, run_suite, summarise
-from mixae.suite.plan import ROOT, Run, Suite, SuiteError, load_suite
+from mixae.suite.plan import ROOT, Run, Suite, load_suite
 from mixae.suite.progress import Display, duration, estimate, fraction_done
 
 MAE_CONFIG = 'configs/mae/vitmini_digits_12e.py'
@@ -436,7 +437,7 @@ def test_what_is_wrong_with_a_suite_is_said_before_it_runs(tmp_path, more, messa
 
 
 def test_a_suite_that_is_not_there_is_named():
-    with pytest.raises(FileNotFoundError, match='no suite nothing.py'):
+    with pytest.raises(MixaeError, match='no suite nothing.py'):
         load_suite('nothing.py')
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mixae.errors import MixaeError
 from mixae.visualization.curves import curve_rows, final_accuracy, plot_topk_accuracy
 
 ROWS = [
@@ -44,7 +45,7 @@ def test_a_record_carries_the_same_curve(tmp_path):
 
 
 def test_nothing_to_draw_is_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match='TopKAccuracyHook'):
+    with pytest.raises(MixaeError, match='TopKAccuracyHook'):
         curve_rows(tmp_path)
     write(tmp_path / 'topk_accuracy.jsonl', [])
     with pytest.raises(ValueError, match='no reading'):

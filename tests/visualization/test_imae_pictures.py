@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmpretrain.models import SelfSupDataPreprocessor
 
-from mixae.engine.resolve import ConfigError
+from mixae.errors import ConfigError
 from mixae.models.selfsup.imae import mix_pairs
 from mixae.registry import MODELS
 from mixae.visualization.imae_pictures import (

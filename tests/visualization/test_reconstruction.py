@@ -7,8 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from PIL import Image
 
-from mixae.engine.pretrained import CheckpointError
-from mixae.engine.resolve import ConfigError
+from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.registry import MODELS
 from mixae.visualization.reconstruction import (
     GREY,
@@ -179,7 +178,7 @@ def test_files_are_cropped_in_the_middle_and_stay_rgb(tmp_path):
     images = images_of_files(cfg, [tmp_path / 'wide.png'])
     assert images.shape == (1, 3, SIZE, SIZE) and images.dtype == torch.uint8
     assert (images[0, :, 2:-2, 2:-2].float().mean(dim=(1, 2)) == torch.tensor([250.0, 0, 0])).all()
-    with pytest.raises(FileNotFoundError, match='missing.png'):
+    with pytest.raises(MixaeError, match='missing.png'):
         images_of_files(cfg, [tmp_path / 'missing.png'])
     (tmp_path / 'text.png').write_text('no image')
     with pytest.raises(ValueError, match='text.png'):

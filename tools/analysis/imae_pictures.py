@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
+from mixae.derive.resolve import resolve
 from mixae.engine.launch import run_tool
-from mixae.engine.resolve import resolve
 from mixae.evaluation.separability import load_imae, load_mae
 from mixae.visualization import imae_pictures as pictures
 

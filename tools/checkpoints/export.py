@@ -4,9 +4,9 @@
 import argparse
 import json
 
-from mixae.engine.export import LAYOUTS, export
+from mixae.checkpoints.export import LAYOUTS, export
 from mixae.engine.launch import run_tool
-from mixae.engine.pretrained import CheckpointError
+from mixae.errors import CheckpointError
 
 
 def main() -> None:

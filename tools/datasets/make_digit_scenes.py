@@ -4,8 +4,9 @@
 import argparse
 import sys
 
-from mixae.datasets.digit_scenes import DigitScenesError, prepare
+from mixae.datasets.digit_scenes import prepare
 from mixae.datasets.digit_scenes.preview import save_contact_sheet
+from mixae.errors import DataError
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         if picture:
             save_contact_sheet(picture, split=split, data_root=data_root)
             print(f'{picture} shows examples.')
-    except (DigitScenesError, ValueError) as e:
+    except (DataError, ValueError) as e:
         print(e, file=sys.stderr)
         return 1
     return 0

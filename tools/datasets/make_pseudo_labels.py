@@ -8,8 +8,8 @@ import argparse
 
 from mmengine.config import Config, DictAction
 
-from mixae.datasets.pseudo_labels import make_pseudo_labels
 from mixae.engine.launch import run_tool
+from mixae.evaluation.pseudo_labels import make_pseudo_labels
 
 
 def main(argv: list[str] | None = None) -> None:

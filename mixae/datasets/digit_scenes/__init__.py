@@ -6,14 +6,15 @@
 - ``datasets``: the classes for mmpretrain, mmdet and mmseg.
 """
 
+from mixae.errors import DataError
+
 from .build import Options, draw_picture, prepare
 from .datasets import DigitScenes, DigitScenesCoco, DigitScenesSeg
-from .sources import DigitScenesError
 
 __all__ = [
     'DigitScenes',
     'DigitScenesCoco',
-    'DigitScenesError',
+    'DataError',
     'DigitScenesSeg',
     'Options',
     'draw_picture',

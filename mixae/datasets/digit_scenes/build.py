@@ -34,8 +34,10 @@ import pycocotools.mask as mask_utils
 from filelock import FileLock
 from PIL import Image
 
+from mixae.errors import DataError
+
 from .scene import Draws, Scene, draw_scene
-from .sources import SPLITS, STUFF, DigitScenesError, Sources, load_sources
+from .sources import SPLITS, STUFF, Sources, load_sources
 
 VERSION = 1  # of the pictures; raise it with every change that moves a pixel or a label
 ROOT_VARIABLE = 'MIXAE_DIGIT_SCENES'
@@ -197,7 +199,7 @@ def prepare(
 
     Raises:
         ValueError: Unknown part, split or option, or a value out of range.
-        DigitScenesError: The folder holds something else, or pictures of other options; it cannot
+        DataError: The folder holds something else, or pictures of other options; it cannot
             be written; the disk is full; a source picture is missing.
     """
     options = make_options(part, **changes)
@@ -217,12 +219,12 @@ def prepare(
                 _build(folder, part, options, sources)
     except OSError as e:
         if e.errno == errno.ENOSPC:
-            raise DigitScenesError(
+            raise DataError(
                 f'Digit scenes: no space left under {root}; {part} needs about '
                 f'{_megabytes(part, options)} MB. Free some, or give another data_root (or set '
                 f'${ROOT_VARIABLE}).'
             ) from e
-        raise DigitScenesError(
+        raise DataError(
             f'Digit scenes: {root} cannot be written ({e.strerror or e}). Give a data_root (or set '
             f'${ROOT_VARIABLE}) that can.'
         ) from e
@@ -241,7 +243,7 @@ def _state(folder: Path, part: str, options: Options, splits: tuple[str, ...]) -
             raise KeyError(part)
     except FileNotFoundError as e:
         # A build is renamed into place whole, so this is somebody else's folder: hands off.
-        raise DigitScenesError(
+        raise DataError(
             f'{folder} exists but has no manifest.json, so digit scenes did not make it. Move it '
             'away or give another data_root.'
         ) from e
@@ -256,7 +258,7 @@ def _state(folder: Path, part: str, options: Options, splits: tuple[str, ...]) -
             for name in wanted
             if made_with.get(name) != wanted[name]
         )
-        raise DigitScenesError(
+        raise DataError(
             f'{folder} holds digit scenes made with {other}. Give another data_root, or delete it.'
         )
     for name, sha in files.items():
@@ -270,7 +272,7 @@ def _state(folder: Path, part: str, options: Options, splits: tuple[str, ...]) -
     for split in splits:
         for path in (folder / 'images' / FOLDERS[split]).glob('[!.]*'):
             if path not in listed:
-                raise DigitScenesError(
+                raise DataError(
                     f'{path} is not part of digit scenes, and would be read as one. Remove it.'
                 )
     return None

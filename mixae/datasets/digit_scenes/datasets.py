@@ -36,7 +36,7 @@ class DigitScenes(BaseDataset):
 
     Raises:
         ValueError: Unknown split or option.
-        DigitScenesError: The data cannot be made or read; the message says what to do.
+        DataError: The data cannot be made or read; the message says what to do.
     """
 
     METAINFO = dict(classes=DIGIT_NAMES)
@@ -97,7 +97,7 @@ class DigitScenesCoco(CocoDataset):
         **kwargs: Arguments of mmdet's ``CocoDataset``.
 
     Raises:
-        ValueError, DigitScenesError: As in :class:`DigitScenes`.
+        ValueError, DataError: As in :class:`DigitScenes`.
     """
 
     METAINFO = dict(classes=DIGIT_NAMES, palette=list(DIGIT_PALETTE))
@@ -136,7 +136,7 @@ class DigitScenesSeg(BaseSegDataset):
         **kwargs: Arguments of mmseg's ``BaseSegDataset``.
 
     Raises:
-        ValueError, DigitScenesError: As in :class:`DigitScenes`.
+        ValueError, DataError: As in :class:`DigitScenes`.
     """
 
     METAINFO = dict(

@@ -33,7 +33,7 @@ def contact_sheet(
         PIL.Image.Image: RGB.
 
     Raises:
-        ValueError, DigitScenesError: As :func:`mixae.datasets.digit_scenes.prepare`.
+        ValueError, DataError: As :func:`mixae.datasets.digit_scenes.prepare`.
     """
     where = FOLDERS[check_split(split)]
     classification = prepare('classification', data_root, splits=(split,))

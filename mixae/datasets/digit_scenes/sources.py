@@ -13,15 +13,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mixae.errors import DataError
+
 SPLITS = ('train', 'test')
 TEST_SHARE = 0.2  # of the samples of each digit (ours)
 TEST_WIDTH = 0.4  # of the width of each photograph (ours)
 MARGIN = 16  # pixels between the two areas of a photograph that no picture uses (ours)
 TILE = 8  # edge of scikit-learn's digits, in cells
-
-
-class DigitScenesError(RuntimeError):
-    """Digit scenes cannot be made or read; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +133,12 @@ def load_sources() -> Sources:
     """Read the digits and photographs out of the installed packages.
 
     Raises:
-        DigitScenesError: A package or one of its pictures is missing.
+        DataError: A package or one of its pictures is missing.
     """
     try:
         from sklearn.datasets import load_digits
     except ImportError as e:
-        raise DigitScenesError(
+        raise DataError(
             f'Digit scenes need scikit-learn and scikit-image ({e}): '
             'pip install scikit-learn scikit-image.'
         ) from e
@@ -161,7 +159,7 @@ def _read_photo(stuff: Stuff) -> np.ndarray:
                 return np.asarray(image.convert('RGB'))
             grey = np.asarray(image.convert('L')).astype(np.float64)
     except OSError as e:
-        raise DigitScenesError(
+        raise DataError(
             f'Digit scenes need the picture {stuff.file} that ships inside {distribution}, but '
             f'{path} cannot be read: pip install --force-reinstall {distribution}.'
         ) from e

@@ -8,6 +8,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import Tensor
 
+from mixae.errors import NotFiniteError
 from mixae.registry import HOOKS
 
 # A loss scale of 65536, halved at each skipped step, is below 1 after 17; gradients that are still
@@ -27,7 +28,7 @@ class FiniteHook(Hook):
     finite stops the run too, and so do 20 skipped steps in a row.
 
     Raises:
-        FloatingPointError: From the optimiser's step, or after a step that was skipped.
+        NotFiniteError: From the optimiser's step, or after a step that was skipped.
     """
 
     priority = 'VERY_LOW'
@@ -105,7 +106,7 @@ class FiniteHook(Hook):
 
 
 def _stop(runner: Runner, what: str) -> NoReturn:
-    raise FloatingPointError(
+    raise NotFiniteError(
         f'Iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {what}. '
         'The optimiser step was not taken and no checkpoint was written after it; '
         '--resume continues from the last one.'

@@ -3,7 +3,6 @@
 import resource
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from mmengine.config import Config
@@ -16,18 +15,10 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from mixae.engine.pretrained import read_checkpoint
-from mixae.leaderboard.record import (
-    collect_environment,
-    config_sha256,
-    file_sha256,
-    portable,
-)
+from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin
+from mixae.models.backbones.vit import ARCHS
 from mixae.registry import HOOKS
-
-KEY = 'mixae'
-# A checkpoint that says nothing of itself may have started from anything.
-UNKNOWN_ORIGIN = dict(method='unknown', variant={}, curves=None, pretraining=None)
+from mixae.results.record import collect_environment, config_sha256, portable
 
 # torch knows the cost of its attention kernels for GPUs, not of the one for CPUs.
 CPU_ATTENTION = {
@@ -38,24 +29,6 @@ CPU_ATTENTION = {
         lambda grad, q, k, v, *args, **kwargs: sdpa_backward_flop_count(grad, q, k, v)
     ),
 }
-
-
-# Of a checkpoint's account of itself, what a record's `pretraining` block takes.
-PRETRAINING_FIELDS = (
-    'config',
-    'config_sha256',
-    'dataset',
-    'epochs',
-    'images_seen',
-    'seconds',
-    'device',
-    'device_count',
-    'flops',
-    'labels_in_pretraining',
-    'teacher',
-    'seed',
-    'commit',
-)
 
 
 @HOOKS.register_module()
@@ -199,35 +172,8 @@ def describe_variant(cfg: Config) -> dict:
     return values
 
 
-def pretraining_block(checkpoint: str | Path, told: dict) -> dict:
-    """A record's ``pretraining`` block; what a checkpoint of others does not tell stays null.
-
-    Args:
-        checkpoint (str | Path): The pre-training checkpoint.
-        told (dict): Its account of itself, under ``'mixae'``; may be empty.
-    """
-    unknown = dict.fromkeys(PRETRAINING_FIELDS)
-    unknown |= dict(dataset='unknown', labels_in_pretraining=False)
-    known = {k: told[k] for k in PRETRAINING_FIELDS if told.get(k) is not None}
-    own = dict(checkpoint=Path(checkpoint).name, sha256=file_sha256(checkpoint))
-    return unknown | known | own
-
-
-def read_origin(checkpoint: str | Path) -> dict:
-    """Method, variant, curves and ``pretraining`` block of a pre-training checkpoint."""
-    told = read_checkpoint(checkpoint).get(KEY, {})
-    return dict(
-        method=told.get('method') or 'unknown',
-        variant=told.get('variant', {}),
-        curves=told.get('curves'),
-        pretraining=pretraining_block(checkpoint, told),
-    )
-
-
 def describe_backbone(backbone: dict) -> dict:
     """``arch``, ``patch_size`` and ``img_size`` of a :class:`MaskedViT` config."""
-    from mixae.models.backbones.vit import ARCHS  # models import the engine's loader
-
     arch = backbone.get('arch', 'b')
     if isinstance(arch, str):
         names = {'deit-tiny': 'Ti', 'deit-small': 'S', 'mini': 'Mini'}

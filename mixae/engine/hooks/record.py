@@ -13,8 +13,8 @@ from mixae.engine.hooks.provenance import (
     describe_length,
     peak_memory_bytes,
 )
-from mixae.leaderboard.record import describe_config, metric, new_record, write_record
 from mixae.registry import HOOKS
+from mixae.results.record import describe_config, metric, new_record, write_record
 
 
 @HOOKS.register_module()

@@ -11,7 +11,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mixae.engine.pretrained import fit_pos_embed, load_encoder
+from mixae.checkpoints.load import fit_pos_embed, load_encoder
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.layers.window_attention import window_attention
 from mixae.registry import MODELS
@@ -55,7 +55,7 @@ class MaskedViT(MAEViT):
         norm_outputs (bool): The final norm on every one of ``out_indices``, not on the last layer
             alone, as in the dense probes of iBOT and DINOv2. Defaults to False.
         pretrained (str, optional): A pre-training checkpoint as it was saved; its encoder is
-            loaded, and the load checked (:func:`mixae.engine.pretrained.load_encoder`), after
+            loaded, and the load checked (:func:`mixae.checkpoints.load.load_encoder`), after
             the weights are initialised. Defaults to None.
         **kwargs: Of ``MAEViT``: img_size, patch_size, out_indices, drop_path_rate, final_norm,
             out_type ('raw', 'cls_token', 'featmap', 'avg_featmap'), layer_cfgs, init_cfg, ...

@@ -1,0 +1,149 @@
+"""A pre-trained encoder in the layouts of timm, Hugging Face and mmpretrain."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mixae.checkpoints.key_mappings import HUGGING_FACE_VIT, TIMM_VIT
+from mixae.checkpoints.load import encoder_state
+from mixae.checkpoints.read import read_checkpoint
+from mixae.errors import CheckpointError
+
+LAYOUTS = ('timm', 'huggingface', 'mmpretrain')
+
+
+def export(
+    checkpoint: str | Path, layout: str, out: str | Path, *, num_heads: int | None = None
+) -> Path:
+    """Write the encoder of a pre-training checkpoint for another library.
+
+    - ``timm``: the weights of a ``VisionTransformer`` (class token, ``num_classes=0``), one file.
+    - ``huggingface``: a folder with ``config.json`` and ``model.safetensors``, which
+      ``ViTModel.from_pretrained(folder, add_pooling_layer=False)`` loads.
+    - ``mmpretrain``: ``backbone.`` keys of a ``VisionTransformer`` in a classifier, one file;
+      mmengine's own loader reads ``.pth`` only, and so that ending is taken here too.
+
+    Args:
+        checkpoint: Ours as it was saved, or another project's that
+            :func:`mixae.checkpoints.load.encoder_state` reads.
+        layout: One of 'timm', 'huggingface', 'mmpretrain'.
+        out: The file (``.safetensors``; for mmpretrain also ``.pth``), or the folder.
+        num_heads: Attention heads, which Hugging Face's config must state and weights do not tell.
+            Defaults to one for each 64 channels, which holds for ViT-Ti, S, B, L.
+
+    Returns:
+        Path: ``out``.
+
+    Raises:
+        CheckpointError: An unreadable checkpoint, one without an encoder or with parts of one
+            missing (a detector's has no final norm), or that the layout has no place for.
+        ValueError: An unknown layout or ending, or heads that do not divide the width.
+    """
+    out = Path(out)
+    if layout not in LAYOUTS:
+        raise ValueError(f'layout={layout!r} is unknown: choose one of {", ".join(LAYOUTS)}.')
+    endings = {
+        'timm': ('.safetensors',),
+        'huggingface': ('',),
+        'mmpretrain': ('.safetensors', '.pth'),
+    }[layout]
+    if out.suffix not in endings:
+        expected = 'a folder' if layout == 'huggingface' else ' or '.join(endings)
+        raise ValueError(f'--out {out}: the layout {layout} is written as {expected}.')
+    state = encoder_state(read_checkpoint(checkpoint), checkpoint)
+    _check_complete(state, checkpoint)
+    state = {key: value.contiguous() for key, value in state.items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if layout == 'mmpretrain':
+        state = {f'backbone.{key}': value for key, value in state.items()}
+        if out.suffix == '.pth':
+            torch.save(dict(state_dict=state), out)
+        else:
+            save_file(state, out, metadata=dict(format='pt'))
+        return out
+    if layout == 'timm':
+        theirs, unknown = TIMM_VIT.from_ours(state)
+        _check(unknown, layout, checkpoint)
+        save_file(theirs, out, metadata=dict(format='pt'))
+        return out
+    theirs, unknown = HUGGING_FACE_VIT.from_ours(_split_qkv(state))
+    _check(unknown, layout, checkpoint)
+    config = hugging_face_config(state, num_heads)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / 'config.json').write_text(json.dumps(config, indent=2) + '\n')
+    save_file(theirs, out / 'model.safetensors', metadata=dict(format='pt'))
+    return out
+
+
+def hugging_face_config(state: dict[str, Tensor], num_heads: int | None = None) -> dict:
+    """The ``ViTConfig`` of an encoder's weights.
+
+    Raises:
+        ValueError: ``num_heads`` does not divide the width, or is needed and was not given; a grid
+            that is not square, which weights do not tell the sides of.
+    """
+    projection = state['patch_embed.projection.weight']
+    width, _, patch_size, _ = projection.shape
+    if num_heads is None and width % 64:
+        raise ValueError(f'An encoder {width} wide: give its number of attention heads.')
+    num_heads = num_heads or width // 64
+    if width % num_heads:
+        raise ValueError(f'{num_heads} heads do not divide a width of {width}.')
+    depth = 1 + max(int(key.split('.')[1]) for key in state if key.startswith('layers.'))
+    num_patches = state['pos_embed'].shape[1] - 1
+    side = round(num_patches**0.5)
+    if side * side != num_patches:
+        raise ValueError(f'A position embedding of {num_patches} patches is not of a square image.')
+    return dict(
+        architectures=['ViTModel'],
+        model_type='vit',
+        hidden_size=width,
+        num_hidden_layers=depth,
+        num_attention_heads=num_heads,
+        intermediate_size=state['layers.0.ffn.layers.0.0.weight'].shape[0],
+        hidden_act='gelu',
+        layer_norm_eps=1e-6,
+        image_size=side * patch_size,
+        patch_size=patch_size,
+        num_channels=projection.shape[1],
+        qkv_bias='layers.0.attn.qkv.bias' in state,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+
+
+def _split_qkv(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    apart = {}
+    for key, value in state.items():
+        if '.attn.qkv.' not in key:
+            apart[key] = value
+            continue
+        for part, rows in zip(('query', 'key', 'value'), value.chunk(3), strict=True):
+            apart[key.replace('.qkv.', f'.{part}.')] = rows.contiguous()
+    return apart
+
+
+def _check_complete(state: dict[str, Tensor], checkpoint: str | Path) -> None:
+    """A library that loads what is missing as random weights, as some do, says so at best."""
+    needed = ['cls_token', 'pos_embed', 'patch_embed.projection.weight']
+    missing = [key for key in needed if key not in state]
+    if missing:
+        raise CheckpointError(
+            f'{checkpoint} has no ViT as its encoder: {", ".join(missing)} missing; the first '
+            f'keys: {", ".join(list(state)[:3])}.'
+        )
+    if 'ln1.weight' not in state and 'ln2.weight' not in state:
+        raise CheckpointError(
+            f'{checkpoint}: its encoder has no final norm, as in detectors and segmentors, and '
+            'would get a random one. Export the pre-training checkpoint that it started from.'
+        )
+
+
+def _check(unknown: list[str], layout: str, checkpoint: str | Path) -> None:
+    if unknown:
+        raise CheckpointError(
+            f'{checkpoint}: the layout {layout} has no place for {", ".join(unknown[:8])}.'
+        )

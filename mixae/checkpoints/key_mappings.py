@@ -1,0 +1,152 @@
+"""The encoder's parameters under the names of other projects.
+
+Each mapping is named and complete: a checkpoint with a key that its mapping does not know is
+refused, so that no other architecture passes for a plain ViT.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class KeyMapping:
+    """How another project names what our encoder has.
+
+    Args:
+        name (str): For messages.
+        layers (str): The prefix of a layer, before its number.
+        tokens (dict): Their parameters outside modules -> ours.
+        modules (dict): Their modules outside layers -> ours.
+        layer_modules (dict): Their modules in a layer -> ours.
+        dropped (str): A pattern of their parameters that no encoder has (decoder, head).
+        marks (tuple): Patterns, each of which must match one of a checkpoint's keys.
+    """
+
+    name: str
+    layers: str
+    tokens: Mapping[str, str]
+    modules: Mapping[str, str]
+    layer_modules: Mapping[str, str]
+    dropped: str = r'(?!)'
+    marks: tuple[str, ...] = field(default=())
+
+    def fits(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether these look like a checkpoint of this project."""
+        return all(any(re.fullmatch(mark, key) for key in state) for mark in self.marks)
+
+    def to_ours(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+        """The encoder under our names, and the keys that have none."""
+        ours, unknown = {}, []
+        for key, value in state.items():
+            renamed = _rename(key, self.layers, 'layers', *self._tables())
+            if renamed is not None:
+                ours[renamed] = value
+            elif not re.fullmatch(self.dropped, key):
+                unknown.append(key)
+        return ours, unknown
+
+    def from_ours(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+        """The encoder under their names, and our keys that have none."""
+        theirs, unknown = {}, []
+        for key, value in state.items():
+            renamed = _rename(
+                key,
+                'layers',
+                self.layers,
+                *({ours: name for name, ours in table.items()} for table in self._tables()),
+            )
+            if renamed is None:
+                unknown.append(key)
+            else:
+                theirs[renamed] = value
+        return theirs, unknown
+
+    def _tables(self) -> tuple[Mapping[str, str], ...]:
+        return self.tokens, self.modules, self.layer_modules
+
+
+def _rename(
+    key: str,
+    layers: str,
+    new_layers: str,
+    tokens: Mapping[str, str],
+    modules: Mapping[str, str],
+    layer_modules: Mapping[str, str],
+) -> str | None:
+    if key in tokens:
+        return tokens[key]
+    module, _, leaf = key.rpartition('.')
+    if leaf not in ('weight', 'bias'):
+        return None
+    if module in modules:
+        return f'{modules[module]}.{leaf}'
+    in_layer = re.fullmatch(rf'{re.escape(layers)}\.(\d+)\.(.+)', module)
+    if in_layer and in_layer[2] in layer_modules:
+        return f'{new_layers}.{in_layer[1]}.{layer_modules[in_layer[2]]}.{leaf}'
+    return None
+
+
+_TOKENS = dict(cls_token='cls_token', pos_embed='pos_embed')
+_TIMM_LAYER = {
+    'norm1': 'ln1',
+    'norm2': 'ln2',
+    'attn.qkv': 'attn.qkv',
+    'attn.proj': 'attn.proj',
+    'mlp.fc1': 'ffn.layers.0.0',
+    'mlp.fc2': 'ffn.layers.1',
+}
+_TIMM_MARKS = (r'patch_embed\.proj\.weight', r'blocks\.0\.attn\.qkv\.weight')
+
+# MAE of He et al. as released: the encoder alone, or with the decoder; fine-tuned ones have a head.
+FACEBOOK_MAE = KeyMapping(
+    name="Facebook's MAE",
+    layers='blocks',
+    tokens=_TOKENS,
+    modules={'patch_embed.proj': 'patch_embed.projection', 'norm': 'ln1', 'fc_norm': 'ln2'},
+    layer_modules=_TIMM_LAYER,
+    dropped=r'mask_token|decoder_.*|head\.(weight|bias)',
+    marks=(*_TIMM_MARKS, r'mask_token|decoder_embed\.weight'),
+)
+# timm's VisionTransformer with a class token, and what is named like it: the encoders that
+# Facebook's MAE released without their decoder.
+TIMM_VIT = KeyMapping(
+    name="timm's ViT",
+    layers='blocks',
+    tokens=_TOKENS,
+    modules={'patch_embed.proj': 'patch_embed.projection', 'norm': 'ln1', 'fc_norm': 'ln2'},
+    layer_modules=_TIMM_LAYER,
+    dropped=r'head\.(weight|bias)',
+    marks=_TIMM_MARKS,
+)
+# Hugging Face's ViT keeps query, key and value apart; see mixae.checkpoints.export.
+HUGGING_FACE_VIT = KeyMapping(
+    name="Hugging Face's ViT",
+    layers='encoder.layer',
+    tokens={
+        'embeddings.cls_token': 'cls_token',
+        'embeddings.position_embeddings': 'pos_embed',
+    },
+    modules={
+        'embeddings.patch_embeddings.projection': 'patch_embed.projection',
+        'layernorm': 'ln1',
+    },
+    layer_modules={
+        'layernorm_before': 'ln1',
+        'layernorm_after': 'ln2',
+        'attention.attention.query': 'attn.query',
+        'attention.attention.key': 'attn.key',
+        'attention.attention.value': 'attn.value',
+        'attention.output.dense': 'attn.proj',
+        'intermediate.dense': 'ffn.layers.0.0',
+        'output.dense': 'ffn.layers.1',
+    },
+)
+READABLE = (FACEBOOK_MAE, TIMM_VIT)
+
+
+def find_mapping(state: Mapping[str, Tensor]) -> KeyMapping | None:
+    """The mapping of the project that a checkpoint's keys come from, if it is known."""
+    return next((mapping for mapping in READABLE if mapping.fits(state)), None)

@@ -1,0 +1,141 @@
+"""Loading the encoder of a checkpoint, with the load checked."""
+
+import logging
+from pathlib import Path
+
+from mmengine.logging import print_log
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor, nn
+
+from mixae.checkpoints.key_mappings import READABLE, find_mapping
+from mixae.checkpoints.read import read_checkpoint
+from mixae.errors import CheckpointError
+
+# Keys that a protocol may lack or bring: the final norm is dropped or fresh with average pooling.
+FINAL_NORM = ('ln1.weight', 'ln1.bias', 'ln2.weight', 'ln2.bias')
+
+
+def encoder_state(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[str, Tensor]:
+    """The encoder's weights in a checkpoint *as it was saved*: its ``backbone.`` keys, bare.
+
+    Checkpoints of other projects are taken by the named mappings of
+    :mod:`mixae.checkpoints.key_mappings`.
+
+    Raises:
+        CheckpointError: If there is no ``backbone.`` key and no mapping fits, or one that fits
+            does not know every key.
+    """
+    state = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}
+    encoder = {
+        k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')
+    }
+    if encoder:
+        return encoder
+    mapping = find_mapping(state)
+    if mapping is None:
+        known = ' or '.join(m.name for m in READABLE)
+        raise CheckpointError(
+            f'{path} has no encoder: none of its {len(state)} keys starts with "backbone.", nor '
+            f'are they those of {known} (the first: {", ".join(list(state)[:3])}).'
+        )
+    encoder, unknown = mapping.to_ours(state)
+    if unknown:
+        raise CheckpointError(
+            f'{path} is named like {mapping.name}, but {len(unknown)} of its keys are not of a '
+            f'plain ViT: {", ".join(unknown[:8])}{", ..." if len(unknown) > 8 else ""}.'
+        )
+    print_log(f'The keys of {path} are those of {mapping.name} and read as ours.', logger='current')
+    return encoder
+
+
+def load_encoder(
+    module: nn.Module,
+    checkpoint: str | Path,
+    *,
+    allow: tuple[str, ...] = FINAL_NORM,
+) -> dict:
+    """Load the encoder of a pre-training checkpoint, and check the load.
+
+    A missing, unexpected or misshapen key stops the run with its name. Exceptions: the names in
+    ``allow``, and a ``pos_embed`` of another grid, which is resampled as timm does it and logged.
+
+    Args:
+        module (nn.Module): A :class:`MaskedViT`.
+        checkpoint (str | Path): The checkpoint as pre-training saved it.
+        allow (tuple[str, ...]): Keys that may be missing or unexpected. Defaults to the final
+            norm, which average pooling drops or replaces by a fresh one.
+
+    Returns:
+        dict: The checkpoint's other entries (``meta``, ``mixae``: its provenance).
+
+    Raises:
+        CheckpointError: As above, or as :func:`read_checkpoint` and :func:`encoder_state` do.
+    """
+    content = read_checkpoint(checkpoint)
+    state = encoder_state(content, checkpoint)
+    expected = module.state_dict()
+    if 'pos_embed' in state and 'pos_embed' in expected:
+        state['pos_embed'] = fit_pos_embed(state['pos_embed'], module, checkpoint)
+    missing = sorted(set(expected) - set(state) - set(allow))
+    unexpected = sorted(set(state) - set(expected) - set(allow))
+    misshapen = sorted(
+        f'{k}: {tuple(state[k].shape)} in the checkpoint, {tuple(expected[k].shape)} in the model'
+        for k in set(state) & set(expected)
+        if state[k].shape != expected[k].shape
+    )
+    problems = [
+        f'{len(keys)} {what}: {", ".join(keys[:8])}{", ..." if len(keys) > 8 else ""}'
+        for what, keys in (
+            ('missing keys', missing),
+            ('unexpected keys', unexpected),
+            ('keys of another shape', misshapen),
+        )
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            f'{checkpoint} does not fit {type(module).__name__}. ' + '. '.join(problems) + '. '
+            'Choose the config of the architecture that was pre-trained.'
+        )
+    fresh = sorted(k for k in allow if k in expected and k not in state)
+    dropped = sorted(k for k in allow if k in state and k not in expected)
+    module.load_state_dict({k: v for k, v in state.items() if k in expected}, strict=False)
+    print_log(
+        f'Loaded the encoder of {checkpoint}: {len(set(state) & set(expected))} keys'
+        + (f', fresh: {", ".join(fresh)}' if fresh else '')
+        + (f', dropped: {", ".join(dropped)}' if dropped else '')
+        + '.',
+        logger='current',
+    )
+    return {k: v for k, v in content.items() if k != 'state_dict'}
+
+
+def fit_pos_embed(
+    pos_embed: Tensor, module: nn.Module, checkpoint: str | Path = 'the checkpoint'
+) -> Tensor:
+    """A position embedding at the grid of a :class:`MaskedViT`, resampled as timm does it.
+
+    Args:
+        pos_embed (Tensor): Of a square grid, (1, 1 + L, D).
+        module (nn.Module): The encoder.
+        checkpoint (str | Path): Where it comes from; a warning names it.
+
+    Returns:
+        Tensor: (1, 1 + L', D). Unchanged where it fits already, or cannot be made to fit.
+    """
+    fitting = module.pos_embed.shape
+    if pos_embed.shape == fitting or pos_embed.shape[2:] != fitting[2:]:
+        return pos_embed  # a different width is reported with the misshapen keys
+    prefix = module.num_extra_tokens
+    side = round((pos_embed.shape[1] - prefix) ** 0.5)
+    if side * side + prefix != pos_embed.shape[1]:
+        return pos_embed
+    grid = module.patch_resolution
+    print_log(
+        f'pos_embed of {checkpoint} is resampled from {side}x{side} to {grid[0]}x{grid[1]}.',
+        logger='current',
+        level=logging.WARNING,
+    )
+    return resample_abs_pos_embed(
+        pos_embed, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix
+    )

@@ -1,0 +1,145 @@
+"""Run records as a model index file (`metafile.yml`) in OpenMMLab's format."""
+
+from collections.abc import Sequence
+
+import yaml
+
+from mixae.errors import TableError
+from mixae.results.record import RunRecord
+
+# The papers: title, link, and what OpenMMLab's index calls the training techniques.
+PAPERS = {
+    'mae': dict(
+        name='MAE',
+        title='Masked Autoencoders Are Scalable Vision Learners',
+        url='https://arxiv.org/abs/2111.06377',
+        techniques=['AdamW'],
+    ),
+    'mixedae': dict(
+        name='MixedAE',
+        title='Mixed Autoencoder for Self-supervised Visual Representation Learning',
+        url='https://arxiv.org/abs/2303.17152',
+        techniques=['AdamW', 'Image mixing', 'Homologous recognition'],
+    ),
+    'imae': dict(
+        name='i-MAE',
+        title='i-MAE: Are Latent Representations in Masked Autoencoders Linearly Separable?',
+        url='https://arxiv.org/abs/2210.11470',
+        techniques=['AdamW', 'Image mixing', 'Distillation'],
+    ),
+}
+TASKS = {
+    'finetune': 'Image Classification',
+    'linear': 'Image Classification',
+    'knn': 'Image Classification',
+    'detection': 'Object Detection',
+    'instance': 'Instance Segmentation',
+    'semseg': 'Semantic Segmentation',
+}
+METRICS = {
+    'accuracy/top1': 'Top 1 Accuracy',
+    'accuracy/top5': 'Top 5 Accuracy',
+    'coco/bbox_mAP': 'box AP',
+    'coco/segm_mAP': 'mask AP',
+    'mIoU': 'mIoU',
+}
+
+
+def to_metafile(records: Sequence[RunRecord], method: str) -> str:
+    """The index file of one method: an entry for each pre-training run and its evaluations.
+
+    Args:
+        records: records of any methods; those of `method` are taken.
+        method: as records name it: 'mae', 'mixedae', 'imae'.
+
+    Returns:
+        YAML. What records do not hold (weights, a batch size) is left out or null, never guessed.
+
+    Raises:
+        TableError: an unknown method, or no record of it.
+    """
+    if method not in PAPERS:
+        raise TableError(f'method={method!r}: expected one of {", ".join(PAPERS)}.')
+    own = [record for record in records if record['method'] == method and record['pretraining']]
+    if not own:
+        raise TableError(f'none of {len(records)} records is of a pre-trained {method}.')
+    runs: dict[str, list[RunRecord]] = {}
+    for record in sorted(own, key=lambda r: (_model_name(r), r['task'], r['created'])):
+        runs.setdefault(record['pretraining']['sha256'] or _model_name(record), []).append(record)
+    paper = PAPERS[method]
+    collection = dict(
+        Name=paper['name'],
+        Metadata={
+            'Architecture': sorted({record['backbone']['arch'] for record in own}),
+            'Training Data': sorted({r['pretraining']['dataset'] for r in own}),
+            'Training Techniques': paper['techniques'],
+        },
+        Paper=dict(Title=paper['title'], URL=paper['url']),
+        README=f'configs/{method}/README.md',
+    )
+    models = [_model(found, paper['name']) for found in runs.values()]
+    text = yaml.safe_dump(
+        dict(Collections=[collection], Models=models),
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    )
+    return f'# Written by tools/leaderboard.py from run records; do not edit.\n{text}'
+
+
+def _model_name(record: RunRecord) -> str:
+    """As OpenMMLab names models: method, variant, backbone, data, schedule; and the seed."""
+    pretraining, backbone = record['pretraining'], record['backbone']
+    changed = {k: v for k, v in record['variant'].items() if v is not None}
+    parts = [
+        record['method'],
+        *(f'{key}-{value}' for key, value in sorted(changed.items())),
+        f'{backbone["arch"]}-p{backbone["patch_size"]}',
+        pretraining['dataset'],
+    ]
+    if pretraining['epochs'] is not None:
+        parts[-1] += f'-{pretraining["epochs"]}e'
+    if pretraining['seed'] is not None:
+        parts.append(f'seed{pretraining["seed"]}')
+    return '_'.join(parts).lower().replace(' ', '')
+
+
+def _model(records: Sequence[RunRecord], collection: str) -> dict:
+    first = records[0]
+    pretraining = first['pretraining']
+    resources = pretraining['device']
+    if resources and pretraining['device_count']:
+        resources = f'{pretraining["device_count"]}x {resources}'
+    metadata = {
+        'Epochs': pretraining['epochs'],
+        'Images Seen': pretraining['images_seen'],
+        'FLOPs of the Run': pretraining['flops'],
+        'Training Time (s)': pretraining['seconds'],
+        'Training Resources': resources,
+        'Labels in Pre-training': pretraining['labels_in_pretraining'],
+        'Commit': pretraining['commit'],
+        'Checkpoint SHA-256': pretraining['sha256'],
+    }
+    return dict(
+        Name=_model_name(first),
+        **{'In Collection': collection},
+        Metadata={key: value for key, value in metadata.items() if value is not None},
+        Config=pretraining['config'],
+        Weights=None,
+        Results=[_result(record) for record in records if record['task'] in TASKS],
+    )
+
+
+def _result(record: RunRecord) -> dict:
+    values = {
+        METRICS[name]: round(metric['value'] * (100 if metric['unit'] == 'fraction' else 1), 2)
+        for name, metric in record['metrics'].items()
+        if name in METRICS
+    }
+    return dict(
+        Task=TASKS[record['task']],
+        Dataset=record['dataset']['name'],
+        Protocol=f'{record["protocol"]["name"]} {record["protocol"]["version"]}',
+        Metrics=values,
+        Record=record['id'],
+    )

@@ -1,0 +1,467 @@
+"""Run records: one validated JSON document per evaluation.
+
+A record says what was run, on which checkpoint, with which configuration, data, seed, versions and
+device, what it cost and what came out. Tables are built from records and published numbers only
+(`mixae.results.compare`). The format is `run_record.schema.json`, beside this file.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from jsonschema import Draft202012Validator
+
+from mixae.errors import RecordError
+
+SCHEMA_VERSION = 1
+SUFFIX = '.record.json'
+_MAX = sys.float_info.max
+
+# Where a configuration was run and how far along it was say nothing about what it computes.
+_NOT_CONFIG = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'local_rank')
+_PACKAGES = {
+    'mixae': ('mixae',),
+    'mmengine': ('onedl-mmengine', 'mmengine'),
+    'mmcv': ('onedl-mmcv', 'mmcv'),
+    'mmpretrain': ('onedl-mmpretrain', 'mmpretrain'),
+    'mmdet': ('onedl-mmdetection', 'mmdet'),
+    'mmseg': ('onedl-mmsegmentation', 'mmsegmentation'),
+    'torch': ('torch',),
+    'torchvision': ('torchvision',),
+    'numpy': ('numpy',),
+    'scikit-learn': ('scikit-learn',),
+    'timm': ('timm',),
+}
+_ABSOLUTE = re.compile(r'(?<![\w/.~)\]])(?:/[\w.@%+~-]+){2,}/?|\b[A-Za-z]:\\[^\s\'"]+')
+
+
+class RunRecord(dict):
+    """A record's content, as a dict, and the file it was read from (`path`, None for a new one)."""
+
+    path: Path | None = None
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    schema = Path(__file__).with_name('run_record.schema.json')
+    return Draft202012Validator(json.loads(schema.read_text(encoding='utf-8')))
+
+
+def digest(record: Mapping) -> str:
+    """The sha256 (hex) of a record's canonical JSON: sorted keys, no spaces, `digest` left out."""
+    content = {key: value for key, value in record.items() if key != 'digest'}
+    return hashlib.sha256(_canonical(content).encode()).hexdigest()
+
+
+def _canonical(value) -> str:
+    return json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
+
+
+def portable(value, roots: Sequence[str | os.PathLike] = ()):
+    """`value` as plain JSON without a path of this machine.
+
+    Args:
+        value: anything a record may hold; paths, NumPy and torch scalars, tuples and mappings are
+            turned into JSON's types.
+        roots: folders that paths are written relative to, tried in turn before the current folder
+            and the checkout. A path under none of them keeps its last component only.
+    """
+    bases = [Path(root).absolute() for root in (*roots, Path.cwd(), _checkout())]
+    if isinstance(value, os.PathLike):
+        path = Path(value)
+        return _relative(str(path), bases) if path.is_absolute() else path.as_posix()
+    if isinstance(value, str):
+        if _is_one_path(value):
+            return _relative(value, bases)
+        return _ABSOLUTE.sub(lambda found: _relative(found.group(), bases), value)
+    if isinstance(value, Mapping):
+        return {str(key): portable(item, roots) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [portable(item, roots) for item in value]
+    if hasattr(value, 'tolist'):  # NumPy and torch, scalars and arrays
+        return value.tolist()
+    return value
+
+
+def _relative(path: str, bases: Sequence[Path]) -> str:
+    if re.match(r'[A-Za-z]:\\', path):
+        return path.rstrip('\\').rsplit('\\', 1)[-1]
+    for base in bases:
+        if Path(path).is_relative_to(base):
+            return Path(path).relative_to(base).as_posix()
+    return Path(path).name or '.'
+
+
+def _checkout() -> Path:
+    return Path(__file__).resolve().parents[2]
+
+
+def collect_environment() -> dict:
+    """What a record says about the machine: `{'versions': .., 'device': .., 'commit': ..}`.
+
+    `versions` holds Python and every installed package that can change a number, `device` the
+    accelerator (or the CPU) with the number of processes, `commit` the checkout's commit and
+    whether tracked files differ from it (both None where the package is not in a git checkout).
+    """
+    versions = {'python': platform.python_version()}
+    for name, distributions in _PACKAGES.items():
+        for distribution in distributions:
+            try:
+                versions[name] = importlib.metadata.version(distribution)
+                break
+            except importlib.metadata.PackageNotFoundError:
+                continue
+    return dict(versions=versions, device=_device(), commit=_commit())
+
+
+def _device() -> dict:
+    import torch  # here: reading records and building tables must not wait for torch
+
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    else:
+        name = f'CPU: {_cpu_name()}'
+    return dict(
+        name=name,
+        count=torch.distributed.get_world_size() if distributed else 1,
+        cpu_threads=torch.get_num_threads(),
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        for line in Path('/proc/cpuinfo').read_text().splitlines():
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _commit() -> dict:
+    def git(*arguments):
+        return subprocess.run(
+            ['git', '-C', str(_checkout()), *arguments],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+
+    try:
+        # A package installed into some other project's checkout is not described by that commit.
+        if Path(git('rev-parse', '--show-toplevel')).resolve() != _checkout():
+            return dict(hash=None, dirty=None)
+        changes = git('status', '--porcelain', '--untracked-files=no')
+        return dict(hash=git('rev-parse', 'HEAD'), dirty=bool(changes))
+    except (OSError, subprocess.CalledProcessError):
+        return dict(hash=None, dirty=None)
+
+
+def config_sha256(config: Mapping) -> str:
+    """The hash (hex) of a resolved configuration, the same for the same experiment everywhere.
+
+    Keys that only say where and how it ran (`work_dir`, `resume`, `load_from`, `launcher`, ...)
+    are left out, and machine paths are made relative, so it can be compared across machines.
+
+    Args:
+        config: a mapping, or an mmengine `Config`.
+    """
+    content = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
+    content = {key: item for key, item in content.items() if key not in _NOT_CONFIG}
+    text = json.dumps(portable(content), sort_keys=True, default=_type_name)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _type_name(value) -> str:
+    # Not repr(): it may hold a memory address, and the hash would change from run to run.
+    kind = value if isinstance(value, type) or callable(value) else type(value)
+    return f'{kind.__module__}.{getattr(kind, "__qualname__", type(kind).__qualname__)}'
+
+
+def describe_config(config, path: str | os.PathLike | None = None) -> dict:
+    """A record's `config` block: path, `config_sha256` and the text (of an mmengine `Config`)."""
+    block = dict(path=path or getattr(config, 'filename', None), sha256=config_sha256(config))
+    if hasattr(config, 'pretty_text'):
+        block['text'] = config.pretty_text
+    return block
+
+
+def metric(value: float, unit: str = '%', higher_is_better: bool = True) -> dict:
+    """One entry of a record's `metrics`. `unit` is '%' or 'fraction' (0..1), or any other text."""
+    return dict(value=float(value), unit=unit, higher_is_better=higher_is_better)
+
+
+def new_record(*, roots: Sequence[str | os.PathLike] = (), **fields) -> RunRecord:
+    """A complete, validated record from the fields of one run.
+
+    Filled in where not given: `schema_version`, `id`, `created`, `command` (this process's),
+    `versions`, `device`, `commit` (`collect_environment`), an empty `variant`, and None for `seed`,
+    `pretraining`, `budget` and every entry of `cost` that is not known. The rest must be given:
+    `task`, `protocol`, `method`, `backbone`, `dataset`, `metrics`, `config`.
+
+    Args:
+        roots: folders that paths are written relative to (the run's work dir); see `portable`.
+        **fields: the record's fields, as in `run_record.schema.json`.
+
+    Raises:
+        RecordError: a field is missing, unknown or of the wrong form, or a number is not finite.
+    """
+    filled = dict(
+        schema_version=SCHEMA_VERSION,
+        id=uuid.uuid4().hex[:12],
+        created=datetime.now(UTC).strftime('%Y-%m-%dT%H:%M:%SZ'),
+        command=list(sys.argv),
+        variant={},
+        seed=None,
+        pretraining=None,
+        budget=None,
+    )
+    if not {'versions', 'device', 'commit'} <= fields.keys():
+        filled |= collect_environment()
+    filled |= fields
+    unknown = dict.fromkeys(('seconds', 'images_seen', 'flops', 'peak_memory_bytes'))
+    filled['cost'] = unknown | dict(fields.get('cost') or {})
+    record = RunRecord(portable(filled, roots))
+    try:
+        record['digest'] = digest(record)
+    except (TypeError, UnicodeEncodeError) as error:
+        raise RecordError(f'this record holds a value that JSON has no form for: {error}') from None
+    validate_record(record)
+    return record
+
+
+def validate_record(record: Mapping, name: str = 'this record') -> None:
+    """Check a record against the schema.
+
+    Raises:
+        RecordError: names every field that does not fit, every number that is not finite and every
+            path of a machine; `name` says which record it is.
+    """
+    version = record.get('schema_version') if isinstance(record, Mapping) else None
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        older = version < SCHEMA_VERSION
+        remedy = 'run that evaluation again' if older else 'use the mixae that wrote it, or newer'
+        raise RecordError(
+            f'{name}: schema version {version}, {"older" if older else "newer"} than the '
+            f'{SCHEMA_VERSION} this version of mixae reads; {remedy}.'
+        )
+    problems = [
+        f'{error.json_path.removeprefix("$").lstrip(".") or "document"}: {_first_cause(error)}'
+        for error in _validator().iter_errors(record)
+    ]
+    for where, value in _leaves(record):
+        if isinstance(value, (int, float)) and not -_MAX <= value <= _MAX:
+            problems.append(f'{where}: {str(value)[:20]} is not a finite number')
+        if isinstance(value, str) and _is_machine_path(value):
+            problems.append(f'{where}: holds a path of one machine; make it relative (`portable`)')
+    try:
+        _canonical(record).encode()
+    except UnicodeEncodeError as error:
+        problems.append(f'document: {error.object[error.start]!r} is half a character')
+    for where, curve in (record.get('curves') or {}).items() if not problems else ():
+        for line, values in curve['lines'].items():
+            if len(values) != len(curve['x']):
+                problems.append(
+                    f'curves.{where}: {len(values)} values in line {line!r}, {len(curve["x"])} in x'
+                )
+    if problems:
+        raise RecordError(f'{name} is not a valid run record:\n  ' + '\n  '.join(problems))
+
+
+def _first_cause(error) -> str:
+    # 'X or null' says only that neither fits; why X does not is what helps.
+    causes = [cause for cause in error.context or () if cause.relative_schema_path[0] != 0]
+    if not causes:
+        return error.message
+    path = '.'.join(map(str, causes[0].relative_path))
+    return f'{path}: {_first_cause(causes[0])}' if path else _first_cause(causes[0])
+
+
+def _leaves(value, where: str = '') -> Iterable[tuple[str, object]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f'{where}.{key}'.lstrip('.'))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _leaves(item, f'{where}[{index}]')
+    else:
+        yield where, value
+
+
+def _is_one_path(text: str) -> bool:
+    return len(text) > 1 and text.startswith('/') and '\n' not in text
+
+
+def _is_machine_path(text: str) -> bool:
+    return _is_one_path(text) or bool(_ABSOLUTE.search(text))
+
+
+def write_record(record: Mapping, folder: str | os.PathLike) -> Path:
+    """Write a record as `<time>-<task>-<id>.record.json` into `folder`, which is made if missing.
+
+    The file appears whole or not at all, and an existing one is never replaced.
+
+    Returns:
+        The path of the new file.
+
+    Raises:
+        RecordError: the record is not valid.
+        FileExistsError: a file of that name is there already.
+    """
+    validate_record(record)
+    if digest(record) != record['digest']:
+        record = {**record, 'digest': digest(record)}
+    time = re.sub(r'[-:]', '', record['created'])
+    path = Path(folder) / f'{time}-{record["task"]}-{record["id"]}{SUFFIX}'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with open(draft, 'x', encoding='utf-8') as file:
+            json.dump(record, file, indent=2, ensure_ascii=False, allow_nan=False)
+            file.write('\n')
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(draft, path)  # unlike a rename, it fails where the name is taken
+        except FileExistsError:
+            raise
+        except OSError:  # a file system without hard links
+            if path.exists():
+                raise FileExistsError(f'{path} is there already') from None
+            os.rename(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return path
+
+
+def read_record(path: str | os.PathLike) -> RunRecord:
+    """Read one record and check that it is whole, of this schema, finite and as it was written.
+
+    Raises:
+        RecordError: names the file and says what is wrong and what to do.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding='utf-8')
+    except OSError as error:
+        raise RecordError(f'{path}: cannot be read ({error.strerror}).') from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f'{path}: not UTF-8 text ({error}); is this a run record?') from error
+    try:
+        content = json.loads(text, parse_constant=float)
+    except (ValueError, RecursionError) as error:
+        cause = getattr(error, 'msg', error)
+        if isinstance(error, json.JSONDecodeError):
+            cause = f'line {error.lineno}: {cause}'
+        raise RecordError(
+            f'{path}: not a whole JSON document ({cause}); it was cut off or damaged. Remove it '
+            'and run that evaluation again.'
+        ) from error
+    if not isinstance(content, dict):
+        raise RecordError(f'{path}: holds a JSON {type(content).__name__}, not a run record.')
+    validate_record(content, str(path))
+    if digest(content) != content['digest']:
+        raise RecordError(
+            f'{path}: its content does not match its digest, so it was changed after it was '
+            'written. Restore the file, or remove it and run that evaluation again.'
+        )
+    record = RunRecord(content)
+    record.path = path
+    return record
+
+
+def find_records(
+    sources: str | os.PathLike | Iterable[str | os.PathLike],
+) -> list[Path]:
+    """The record files (`*.record.json`) under folders, and files as they are given.
+
+    Raises:
+        RecordError: a source does not exist, or a folder holds no record.
+    """
+    if isinstance(sources, (str, os.PathLike)):
+        sources = [sources]
+    paths = []
+    for source in map(Path, sources):
+        if source.is_dir():
+            found = sorted(source.rglob(f'*{SUFFIX}'))
+            if not found:
+                raise RecordError(
+                    f'{source}: no run record (*{SUFFIX}) in this folder or below. Every '
+                    'evaluation writes one into its work dir; give the folder that holds them.'
+                )
+            paths += found
+        elif source.exists():
+            paths.append(source)
+        else:
+            raise RecordError(f'{source}: no such file or folder.')
+    return list(dict.fromkeys(paths))
+
+
+def read_records(
+    sources: str | os.PathLike | Iterable[str | os.PathLike],
+) -> list[RunRecord]:
+    """Read all records of folders and files, oldest first.
+
+    Raises:
+        RecordError: lists every bad file (see `read_record`) and every pair of records for one
+            cell of a table, that is of the same run, evaluation and seeds (`cell_key`).
+    """
+    records, problems = [], []
+    for path in find_records(sources):
+        try:
+            records.append(read_record(path))
+        except RecordError as error:
+            problems.append(str(error))
+    cells = defaultdict(list)
+    for record in records:
+        for name in record['metrics']:
+            cells[cell_key(record), name].append(record)
+    clashes = {}  # the files in a clash -> the metrics they share
+    for (_, name), same in cells.items():
+        if len(same) > 1:
+            clashes.setdefault(tuple(str(record.path) for record in same), (same[0], []))[1].append(
+                name
+            )
+    for paths, (record, names) in clashes.items():
+        problems.append(
+            f'{len(paths)} records for one cell ({", ".join(names)} of {record["task"]}, '
+            f'{record["method"]} on {record["dataset"]["name"]}, seed {record["seed"]}): '
+            f'{", ".join(paths)}. Keep one of them, or give repeats different seeds.'
+        )
+    if problems:
+        raise RecordError('\n'.join(problems))
+    return sorted(records, key=lambda record: (record['created'], record['id']))
+
+
+def cell_key(record: Mapping) -> str:
+    """What makes two records the same repeat of the same cell: all but when, where and how fast."""
+    pretraining = record['pretraining'] or {}
+    return _canonical(
+        [
+            *(record[key] for key in ('task', 'protocol', 'method', 'variant', 'backbone')),
+            record['dataset'],
+            record['seed'],
+            *(
+                pretraining.get(key)
+                for key in (
+                    'dataset',
+                    'epochs',
+                    'images_seen',
+                    'labels_in_pretraining',
+                    'seed',
+                )
+            ),
+        ]
+    )

@@ -1,0 +1,610 @@
+import csv
+import io
+import itertools
+import json
+import re
+import statistics
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from mixae.errors import TableError
+from mixae.results.compare import (
+    COLUMNS,
+    DEFAULT_COLUMNS,
+    LABELS,
+    build_table,
+    escape_latex,
+    escape_markdown,
+    leading_metric,
+    select_published,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_text,
+)
+from mixae.results.published import load_published
+from mixae.results.record import metric, portable, read_records, write_record
+
+PUBLISHED = load_published()
+
+
+def column_of(table, key):
+    (column,) = [column for column in table.columns if column.kind.key == key]
+    return column
+
+
+def cells_of(table, key):
+    """(method, variant) -> cell of one column."""
+    column = column_of(table, key)
+    return {
+        (row.method, row.variant_text): row.cells[column.id]
+        for row in table.rows
+        if column.id in row.cells
+    }
+
+
+# ---- means, differences, ranks ---------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=6))
+def test_mean_and_spread_over_seeds(make_record, values):
+    records = [
+        make_record(value=value, pretraining=dict(seed=seed, sha256=f'{seed:064x}'))
+        for seed, value in enumerate(values)
+    ]
+    ((_, cell),) = cells_of(build_table(records, columns=['linear']), 'linear').items()
+    # By the textbook's formulas, not by the module under test's calls.
+    mean = sum(values) / len(values)
+    assert cell.mean == pytest.approx(mean)
+    assert cell.n == cell.pretrainings == len(values)
+    if len(values) == 1:
+        assert cell.std is None
+    else:
+        variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1)
+        assert cell.std == pytest.approx(variance**0.5, abs=1e-6)
+        assert cell.std == pytest.approx(statistics.stdev(values))
+
+
+def test_repeats_of_one_pretraining_are_told_from_repeats_of_all(make_record):
+    records = [make_record(value=50 + seed, seed=seed) for seed in range(3)]
+    text = to_markdown(build_table(records, columns=['linear']))
+    assert '51.00 ± 1.00 (n=3, 1 pre-training)' in text
+
+
+def test_the_leading_metric_is_the_first_column_that_shows_one(make_record):
+    metrics = dict(aAcc=metric(66.9), mIoU=metric(31.2))
+    record = make_record(task='semseg', metrics=metrics)
+    assert leading_metric(record, ['box_ap50', 'miou', 'time']) == 'mIoU'
+    assert leading_metric(record, ['linear', 'semseg:mAcc']) == 'aAcc'
+
+
+def test_fractions_and_percent_are_one_unit(make_record):
+    def ap(value, unit, seed):
+        metrics = {'coco/bbox_mAP': metric(value, unit)}
+        return make_record(task='detection', metrics=metrics, seed=seed)
+
+    table = build_table([ap(0.31, 'fraction', 0), ap(33.0, '%', 1)])
+    assert cells_of(table, 'box_ap')['mae', ''].mean == pytest.approx(32)
+    assert [column.kind.key for column in table.columns if not column.kind.cost] == ['box_ap']
+
+
+def test_one_metric_in_two_units_is_refused(make_record):
+    records = [
+        make_record(task='separability', metrics={'mse': metric(50, unit, False)}, seed=seed)
+        for seed, unit in enumerate(['', 'pixels'])
+    ]
+    with pytest.raises(TableError, match="'pixels'"):
+        build_table(records, columns=['separability:mse'])
+
+
+def test_a_share_without_a_unit_is_refused_and_not_shown_a_hundred_times_too_small(make_record):
+    record = make_record(task='detection', metrics={'coco/segm_mAP': metric(0.31, '')})
+    with pytest.raises(TableError, match="coco/segm_mAP.*unit ''.*'%' or 'fraction'"):
+        build_table([record])
+
+
+def test_a_record_without_its_tasks_metric_is_named(make_record, tmp_path):
+    path = write_record(make_record(metrics={'loss': metric(1, '')}), tmp_path)
+    with pytest.raises(TableError, match='accuracy/top1') as error:
+        build_table(read_records(tmp_path))
+    assert str(path) in str(error.value)
+
+
+_ROWS = st.lists(
+    st.tuples(
+        st.sampled_from(['mae', 'mixedae', 'imae', 'ours']),
+        st.sampled_from(['', 'a', 'b']),  # variant
+        st.booleans(),  # labels
+        st.sampled_from(['vit-tiny', 'vit-small']),
+        st.sampled_from([1, 2]),  # protocol version
+        st.sampled_from([50.0, 50.001, 50.5, 51.0, 60.0]),
+    ),
+    unique_by=lambda row: row[:5],
+    min_size=1,
+    max_size=10,
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(_ROWS, st.booleans())
+def test_ranks_are_right_and_never_mix_groups(make_record, rows, higher_is_better):
+    records, group_of = [], {}
+    for method, variant, labels, arch, version, value in rows:
+        record = make_record(
+            method=method,
+            variant={'v': variant} if variant else {},
+            backbone=dict(arch=arch, patch_size=4, img_size=32),
+            protocol=dict(name='linear probe', version=version),
+            pretraining=dict(labels_in_pretraining=labels),
+            metrics={'accuracy/top1': metric(value, '%', higher_is_better)},
+        )
+        group_of[record['id']] = (labels, arch, version)
+        records.append(record)
+    table = build_table(records, PUBLISHED, columns=['linear'])
+    groups, published = {}, []
+    for row in table.rows:
+        for cell in row.cells.values():
+            if cell.records:
+                (group,) = {group_of[record_id] for record_id in cell.records}
+                groups.setdefault(group, []).append(cell)
+            else:
+                published.append(cell)
+    assert sum(map(len, groups.values())) == len(rows)
+    assert published, 'published rows stand in the table without touching its ranks'
+    for cells in groups.values():
+        printed = [float(f'{cell.mean:.2f}') for cell in cells]
+        levels = sorted(set(printed), reverse=higher_is_better)
+        for cell, value in zip(cells, printed, strict=True):
+            better = levels.index(value)
+            if len(cells) == 1:
+                assert cell.rank == 0
+            elif better == 0:
+                assert cell.rank == 1
+            else:
+                assert cell.rank == (2 if better == 1 and len(cells) > 2 else 0)
+
+
+def test_difference_from_the_mae_row_of_the_same_budget(make_record):
+    def run(method, value, **changes):
+        return make_record(method=method, value=value, pretraining=changes)
+
+    records = [
+        run('mae', 50, epochs=12, images_seen=180),
+        run('mae', 60, epochs=24, images_seen=360),
+        run('mixedae', 53, epochs=12, images_seen=180),
+        run('imae', 55, epochs=12, images_seen=360),  # of a mixture both images count
+        run('far', 99, epochs=99, images_seen=999),
+    ]
+    cells = cells_of(build_table(records, columns=['linear']), 'linear')
+    assert cells['mixedae', ''].delta == pytest.approx(3)
+    assert cells['imae', ''].delta == pytest.approx(-5)
+    assert cells['far', ''].delta is None
+    assert cells['mae', ''].delta is None
+
+
+def test_random_encoder_is_compared_only_where_one_mae_row_stands(make_record):
+    random = make_record(method='random', pretraining=None, value=39)
+    one = make_record(value=50)
+    two = make_record(value=60, pretraining=dict(epochs=24, images_seen=360_000))
+    table = build_table([random, one], columns=['linear'])
+    assert cells_of(table, 'linear')['random', ''].delta == pytest.approx(-11)
+    assert table.rows[0].method == 'random' and table.rows[0].pretraining_text == 'none'
+    table = build_table([random, one, two], columns=['linear'])
+    assert cells_of(table, 'linear')['random', ''].delta is None
+
+
+def test_other_protocols_and_data_are_other_columns(make_record):
+    data = dict(name='CIFAR-100', description=None, split='test', n_train=None, n_test=10)
+    records = [
+        make_record(value=1),
+        make_record(value=2, protocol=dict(name='linear probe', version=2)),
+        make_record(value=3, dataset=data),
+    ]
+    table = build_table(records, columns=['linear'])
+    assert [column.header for column in table.columns] == [
+        'Linear, CIFAR-10, protocol 1',
+        'Linear, CIFAR-10, protocol 2',
+        'Linear, CIFAR-100',
+    ]
+    (row,) = table.rows
+    assert sorted(cell.mean for cell in row.cells.values()) == [1, 2, 3]
+    notes = '\n'.join(table.footnotes)
+    assert "protocol 'linear probe' 2" in notes and 'quality about 75' in notes
+
+
+def test_scratch_stands_in_the_fine_tuning_column(make_record):
+    def table(*protocols):
+        protocols = [dict(name=name, version=1) for name in protocols]
+        return build_table(
+            [
+                make_record(
+                    task='scratch',
+                    method='scratch',
+                    pretraining=None,
+                    value=70,
+                    protocol=protocols[0],
+                ),
+                make_record(task='finetune', value=80, protocol=protocols[1]),
+            ],
+            columns=['finetune'],
+        )
+
+    cells = cells_of(table('ft', 'ft'), 'finetune')
+    assert cells['scratch', ''].delta == pytest.approx(-10)
+    assert [cell.rank for cell in cells.values()] == [0, 1]
+    # A recipe of its own is shown there too, but not compared.
+    other = table('training from scratch', 'ft')
+    cells = cells_of(other, 'finetune')
+    assert cells['scratch', ''].delta is None
+    assert [cell.rank for cell in cells.values()] == [0, 0]
+    assert "from scratch: protocol 'training from scratch' 1" in '\n'.join(other.footnotes)
+
+
+# ---- cost ------------------------------------------------------------------------------------
+
+
+def test_cost_includes_the_teachers_and_is_a_mean_over_pretrainings(make_record):
+    teacher = dict(
+        epochs=5, images_seen=1000, seconds=3600, device='GPU', device_count=4, flops=1e12
+    )
+
+    def run(seed, seconds, **changes):
+        part = dict(
+            seconds=seconds, images_seen=500, flops=2e12, device_count=2, sha256=f'{seed:064x}'
+        )
+        return make_record(method='imae', pretraining=part | dict(seed=seed) | changes)
+
+    with_teacher = [run(0, 3600, teacher=teacher), run(1, 7200, teacher=teacher)]
+    # a second evaluation of one pre-training must not count it twice
+    with_teacher.append(
+        make_record(**{**run(1, 7200, teacher=teacher), 'task': 'knn', 'id': 'f' * 12})
+    )
+    (row,) = build_table(with_teacher).rows
+    assert row.costs['time'] == pytest.approx((7200 + 10800) / 2)
+    assert row.costs['device_hours'] == pytest.approx((4 + 2 + 4 + 4) / 2)
+    assert row.costs['images_seen'] == 1500
+    assert row.costs['flops'] == pytest.approx(3e12)
+    unknown = [run(0, 3600, teacher=teacher | dict(flops=None))]
+    (row,) = build_table(unknown).rows
+    assert 'flops' not in row.costs, 'a part that is unknown is never left out of a sum'
+    assert row.costs['time'] == 7200
+
+
+# ---- what is asked for -----------------------------------------------------------------------
+
+
+def test_unknown_columns_are_named_with_what_there_is(make_record):
+    with pytest.raises(TableError, match="unknown column 'lineal'.*finetune.*linear:accuracy/top1"):
+        build_table([make_record()], columns=['lineal'])
+    with pytest.raises(TableError, match="unknown column 'knn:accuracy/top1'"):
+        build_table([make_record()], columns=['knn:accuracy/top1'])
+    with pytest.raises(TableError, match="'knn' is asked for 2 times"):
+        build_table([make_record()], columns=['knn', 'knn'])
+    with pytest.raises(TableError, match='no column'):
+        build_table([make_record()], columns=[])
+
+
+def test_nothing_to_show_is_said(make_record):
+    with pytest.raises(TableError, match='tasks of the 1 records: linear'):
+        build_table([make_record()], columns=['miou'])
+    with pytest.raises(TableError, match='nothing to show'):
+        build_table([])
+
+
+def test_any_metric_can_be_a_column(make_record):
+    metrics = {'aft/nrmse': metric(0.2, '', False), 'aft/cosine': metric(0.7, '')}
+    records = [make_record(task='separability', metrics=metrics)]
+    table = build_table(records, columns=['separability:aft/nrmse', 'separability:aft/cosine'])
+    assert [column.higher_is_better for column in table.columns] == [False, True]
+    assert '0.200' in to_markdown(table)
+
+
+# ---- published -------------------------------------------------------------------------------
+
+
+def test_published_rows_stand_beside_and_are_marked(make_record):
+    published = select_published(load_published(), [make_record()])
+    assert {(result.task, result.dataset) for result in published} == {('linear', 'CIFAR-10')}
+    table = build_table([make_record(value=99.9)], published, columns=['linear'])
+    assert len(table.columns) == 1, 'one column: side by side'
+    assert {row.source for row in table.rows} == {'', 'i-MAE, Table 2', 'i-MAE, Table 3'}
+    assert not table.rows[0].source, 'measured first'
+    cells = {(row.source, row.method, row.variant_text): row for row in table.rows}
+    row = cells['i-MAE, Table 3', 'imae', 'same_class_ratio=0.5']
+    (cell,) = row.cells.values()
+    assert cell.delta == pytest.approx(72.80 - 72.47), "against the paper's own MAE"
+    text = to_markdown(table)
+    assert 'published: i-MAE, Table 2' in text and 'ratio varies' in text
+
+
+def test_published_differences_are_shown_as_such_and_never_ranked():
+    table = build_table([], load_published())
+    rows = [row for row in table.rows if row.method == 'mixedae']
+    cells = [cell for row in rows for cell in row.cells.values()]
+    assert len(cells) == 5 and all(cell.is_delta and not cell.rank for cell in cells)
+    text = to_markdown(table)
+    for shown in ('+0.30 vs MAE', '+1.70 vs MAE', '+0.90 vs MAE', '+3 % vs MAE'):
+        assert escape_markdown(shown) in text
+
+
+def test_all_published_results_reach_the_table():
+    published = load_published()
+    names = dict.fromkeys(
+        f'{result.task}:{result.metric}' for result in published if result.task != 'pretrain'
+    )
+    table = build_table([], published, columns=list(names))
+    shown = sum(len(row.cells) for row in table.rows)
+    assert shown == sum(result.task != 'pretrain' for result in published)
+
+
+def test_published_numbers_are_found_by_the_names_that_configs_give(make_record):
+    data = dict(name='cifar10', description=None, split='test', n_train=50_000, n_test=10_000)
+    record = make_record(value=70, dataset=data)
+    published = select_published(PUBLISHED, [record])
+    assert {(result.task, result.dataset) for result in published} == {('linear', 'CIFAR-10')}
+    table = build_table([record], published, columns=['linear'])
+    (column,) = table.columns
+    assert column.dataset == 'CIFAR-10'
+    assert [bool(row.source) for row in table.rows] == [False] + 6 * [True]
+
+
+def test_a_column_of_published_numbers_alone_says_so(make_record):
+    records = [make_record(protocol=dict(name='linear probe', version=v)) for v in (1, 2)]
+    published = select_published(PUBLISHED, records)
+    table = build_table(records, published, columns=['linear'])
+    headers = [column.header for column in table.columns]
+    assert headers == ['Linear, protocol 1', 'Linear, protocol 2', 'Linear, as published']
+
+
+def _separability(make_record, scores, **changes):
+    fore_nrmse, aft_nrmse, fore_r2, aft_r2, fore_cosine, aft_cosine = scores
+    metrics = {
+        'fore/nrmse': metric(fore_nrmse, '', False),
+        'fore/r2': metric(fore_r2, ''),
+        'fore/cosine': metric(fore_cosine, ''),
+        'aft/nrmse': metric(aft_nrmse, '', False),
+        'aft/r2': metric(aft_r2, ''),
+        'aft/cosine': metric(aft_cosine, ''),
+    }
+    data = dict(name='cifar10', description=None, split='test', n_train=50_000, n_test=10_000)
+    protocol = dict(name='lasso-separability', version='1')
+    return make_record(
+        task='separability', metrics=metrics, dataset=data, protocol=protocol, **changes
+    )
+
+
+def test_measured_separability_stands_beside_the_papers_table_4(make_record):
+    # One row of each of Table 4, and i-MAE's fine-tuning, of the same checkpoint.
+    data = dict(name='cifar10', description=None, split='test', n_train=50_000, n_test=10_000)
+    no_distill, default = dict(distill=False), dict(distill=True)
+    records = [
+        _separability(make_record, (0.3, 0.2, 0.3, 0.4, 0.6, 0.7)),
+        _separability(
+            make_record, (0.4, 0.2, -9.0, 0.5, 0.1, 0.7), method='imae', variant=no_distill
+        ),
+        _separability(make_record, (0.2, 0.1, 0.8, 0.6, 0.8, 0.9), method='imae', variant=default),
+        make_record(task='finetune', method='imae', variant=default, value=90, dataset=data),
+    ]
+    table = build_table(records, select_published(PUBLISHED, records))
+    headers = [column.header for column in table.columns if not column.kind.cost]
+    assert headers == ['Fine-tune'] + [
+        f'{score} {when}' for score in ('NRMSE', 'R²', 'Cosine') for when in ('before', 'after')
+    ]
+    assert [column.unit for column in table.columns if not column.kind.cost] == ['%'] + 6 * ['']
+    measured = [row for row in table.rows if not row.source]
+    assert [(row.method, row.variant) for row in measured] == [
+        ('mae', {}), ('imae', no_distill), ('imae', default),
+    ]  # fmt: skip
+    text = to_csv(table)
+    lines = list(csv.DictReader(io.StringIO(text, newline='')))
+    after = {
+        (line['method'], line['source']): line
+        for line in lines
+        if line['source'] in ('measured', 'published: i-MAE, Table 4')
+        and json.loads(line['variant']) in ({}, default)
+    }
+    assert float(after['imae', 'measured']['Fine-tune (%)']) == 90
+    assert float(after['imae', 'measured']['Cosine after']) == 0.9
+    paper = after['imae', 'published: i-MAE, Table 4']
+    assert float(paper['Cosine after']) == 0.796 and float(paper['NRMSE before']) == 0.179
+    assert after['imae', 'measured']['NRMSE after rank'] == '1', 'lower is better'
+    notes = [note for note in table.footnotes if 'lasso-separability' in note]
+    assert len(notes) == 1 and notes[0].startswith('NRMSE before, NRMSE after, R² before')
+    (note,) = [note for note in table.footnotes if 'normalises' in note]
+    assert note.startswith("i-MAE, Table 4: 'Fore'") and not note.endswith('..')
+    assert float(after['imae', 'measured']['NRMSE before delta']) == pytest.approx(-0.1)
+
+
+def test_a_score_of_separability_in_per_cent_is_refused(make_record):
+    record = make_record(task='separability', metrics={'aft/nrmse': metric(20, '%', False)})
+    with pytest.raises(TableError, match="aft/nrmse has the unit '%'; expected ''"):
+        build_table([record])
+
+
+# ---- formats ---------------------------------------------------------------------------------
+
+# Any text a person could put into a name, and the characters that formats care about.
+_NASTY = st.text(
+    st.characters(codec='utf-8', exclude_categories=('Cc', 'Cs'))
+    | st.sampled_from('<>&|*_`[]{}\\$#%~^"\'!-+()\n\t'),
+    min_size=1,
+    max_size=25,
+).filter(lambda name: name.strip() and portable(name) == name)  # a record holds no machine path
+
+
+def _markdown_table(text):
+    """The texts of a Markdown table, read by markdown-it."""
+    tokens = MarkdownIt('commonmark').enable(['table', 'strikethrough']).parse(text)
+    rows, inside = [], False
+    for token in tokens:
+        if token.type == 'tr_open':
+            rows.append([])
+        inside |= token.type in ('th_open', 'td_open')
+        if token.type == 'inline' and inside:
+            shown = ('text', 'code_inline', 'html_inline', 'text_special')
+            plain = ''.join(child.content for child in token.children if child.type in shown)
+            kinds = {child.type for child in token.children}
+            links = [child.attrs['href'] for child in token.children if child.type == 'link_open']
+            rows[-1].append((plain, kinds, links))
+            inside = False
+    return rows
+
+
+@settings(deadline=None, max_examples=40)
+@given(_NASTY)
+def test_names_survive_markdown(make_record, name):
+    table = build_table([make_record(method=name, variant={name: name})], columns=['linear'])
+    header, row = _markdown_table(to_markdown(table))
+    assert len(header) == len(row) == len(LABELS) + 1
+    wanted = ' '.join(name.split())
+    assert row[0][0] == wanted
+    assert row[1][0] == ' '.join(f'{name}={name}'.split())
+    assert not row[0][1] & {'html_inline', 'link_open', 'em_open', 'strong_open', 'code_inline'}
+
+
+@settings(deadline=None, max_examples=40)
+@given(_NASTY)
+def test_names_survive_csv(make_record, name):
+    table = build_table([make_record(method=name, variant={name: name})])
+    (line,) = csv.DictReader(io.StringIO(to_csv(table), newline=''))
+    assert line['method'] == name
+    assert json.loads(line['variant']) == {name: name}
+    assert None not in line, 'no stray field'
+
+
+def _latex_reader(text):
+    """The plain text of a LaTeX fragment; fails on anything that would not print as itself."""
+    words = dict(
+        textbackslash='\\', textasciitilde='~', textasciicircum='^', textless='<',
+        textgreater='>', textbar='|', textquotedbl='"', pm='±', times='×', dagger='†', Delta='Δ',
+    )  # fmt: skip
+    out, depth = [], 0
+    for token in re.findall(r'\\[A-Za-z]+(?:\{\})?|\\.|.', text):
+        if token in '{}' or token == '$':
+            depth += {'{': 1, '}': -1, '$': 0}[token]
+            assert depth >= 0
+        elif len(token) > 2 and token[0] == '\\':
+            out.append(words[token[1:].removesuffix('{}')])
+        elif token[0] == '\\':
+            assert token[1] in '{}$&#_%', token
+            out.append(token[1])
+        else:
+            assert token not in '\\{}$&#_%~^', token
+            out.append(token)
+    assert depth == 0
+    return ''.join(out)
+
+
+@settings(deadline=None, max_examples=40)
+@given(_NASTY)
+def test_names_survive_latex(name):
+    assert _latex_reader(escape_latex(name)) == ' '.join(name.split())
+
+
+@settings(deadline=None, max_examples=40)
+@given(_NASTY)
+def test_latex_table_keeps_its_shape(make_record, name):
+    text = to_latex(build_table([make_record(method=name)], columns=['linear', 'time']))
+    body = text.split('\\midrule\n')[1].split('\\bottomrule')[0].splitlines()
+    rows = [line for line in body if not line.startswith('%')]
+    assert len(rows) == 1
+    assert len(re.findall(r'(?<!\\)&', rows[0])) == len(LABELS) + 2 - 1
+    assert rows[0].endswith('\\\\')
+
+
+def test_csv_has_full_precision_and_ids(make_record):
+    records = [make_record(value=value, seed=seed) for seed, value in enumerate([1 / 3, 2 / 3])]
+    (line,) = csv.DictReader(io.StringIO(to_csv(build_table(records)), newline=''))
+    assert float(line['Linear (%)']) == statistics.fmean([1 / 3, 2 / 3])
+    assert float(line['Linear (%) std']) == statistics.stdev([1 / 3, 2 / 3])
+    assert line['Linear (%) n'] == '2'
+    assert line['Linear (%) records'].split() == [record['id'] for record in records]
+    assert float(line['Pre-training time (s)']) == 400
+
+
+def test_every_measured_cell_links_to_its_records(make_record, tmp_path):
+    folder = tmp_path / 'runs of (mine) & more'
+    for task, seed in itertools.product(['linear', 'knn'], range(2)):
+        write_record(make_record(task=task, seed=seed), folder)
+    records = read_records(folder)
+    out = tmp_path / 'docs'
+    out.mkdir()
+    (_, row) = _markdown_table(
+        to_markdown(build_table(records, columns=['linear', 'knn']), base=out)
+    )
+    for cell, task in ((row[-2], 'linear'), (row[-1], 'knn')):
+        found = {(out / unquote(link)).resolve() for link in cell[2]}
+        assert found == {record.path for record in records if record['task'] == task}
+        assert len(found) == 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(_NASTY)
+def test_names_survive_the_terminal(make_record, name):
+    assume(name != 'none')  # how a table says that there is nothing, and leaves it out
+    text = to_text(build_table([make_record(method=name)], columns=['linear']), width=250)
+    assert '50.00' in text
+    shown = ' '.join(name.split())
+    if shown.isprintable() and shown.isascii():  # others have widths of their own
+        assert shown in text
+
+
+@pytest.mark.parametrize('width', range(60, 121, 5))
+def test_a_name_stays_whole_beside_many_columns(make_record, width):
+    record = make_record(method='noisy_mae', variant=dict(noise=0.5))
+    columns = ['linear', 'time', 'device_hours', 'images_seen', 'flops']
+    text = to_text(build_table([record], columns=columns), width=width)
+    assert 'noisy_mae' in text and 'noise=0.5' in text
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+@pytest.mark.parametrize('width', [60, 100, 200])
+def test_a_terminal_shows_every_number_at_any_width(demo_folder, width):
+    table = build_table(read_records(demo_folder))
+    text = to_text(table, width=width)
+    assert all(len(line) <= width for line in text.splitlines())
+    for row in table.rows:
+        for cell in row.cells.values():
+            if cell.std is not None:
+                assert f'{cell.mean:.2f} ± {cell.std:.2f}' in text
+    assert 'Backbone: vit-micro/8, 64 px' in text, 'what all rows share is said once'
+
+
+def test_names_cannot_steer_the_terminal(make_record):
+    text = to_text(build_table([make_record(method='a\x1b[2Jb')], columns=['linear']), width=250)
+    assert '\x1b' not in text and 'a\ufffd[2Jb' in text
+
+
+def test_best_and_second_best_in_each_format(make_record):
+    records = [
+        make_record(method=name, value=value)
+        for name, value in (('mae', 50), ('mixedae', 52), ('ours', 51))
+    ]
+    table = build_table(records, columns=['linear'])
+    rows = _markdown_table(to_markdown(table))[1:]
+    marks = {row[0][0]: row[-1][1] & {'strong_open', 'em_open'} for row in rows}
+    assert marks == {'MAE': set(), 'MixedAE': {'strong_open'}, 'ours': {'em_open'}}
+    text = to_text(table, width=150)
+    assert '* 52.00' in text and '+ 51.00' in text and '*: best' in text
+    latex = to_latex(table)
+    assert '\\textbf{52.00 (n=1, $\\Delta$ +2.00)}' in latex
+    assert '\\underline{51.00 (n=1' in latex
+
+
+def test_labels_are_marked(make_record):
+    record = make_record(method='imae', pretraining=dict(labels_in_pretraining=True))
+    table = build_table([record], columns=['linear'])
+    assert _markdown_table(to_markdown(table))[1][0][0] == 'i-MAE †'
+    assert any('labels were used' in note for note in table.footnotes)
+
+
+def test_default_columns_are_those_of_the_leaderboard():
+    assert DEFAULT_COLUMNS == tuple(COLUMNS)
+    assert [kind.header for kind in COLUMNS.values()][:6] == [
+        'Fine-tune', 'Linear', 'kNN', 'mIoU', 'Box AP', 'Mask AP',
+    ]  # fmt: skip
