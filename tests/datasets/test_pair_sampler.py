@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader, default_collate
 from mixae.datasets import pair_sampler
 from mixae.datasets.pair_sampler import PairSampler, dataset_labels
 from mixae.datasets.pseudo_labels import (
-    cluster,
     dataset_fingerprint,
     read_pseudo_labels,
     save_pseudo_labels,
 )
 from mixae.datasets.seeded import SeededDataset
 from mixae.errors import DataError
+from mixae.evaluation.pseudo_labels import cluster
 from mixae.registry import DATA_SAMPLERS
 
 

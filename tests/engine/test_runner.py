@@ -12,11 +12,11 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 
 from mixae.checkpoints.read import read_checkpoint
-from mixae.datasets.pseudo_labels import make_pseudo_labels
 from mixae.engine import launch
 from mixae.engine.hooks.topk_accuracy import CURVE_FILE, read_curve
 from mixae.engine.runner import checkpoints, latest_checkpoint, prepare_work_dir
 from mixae.errors import CheckpointError, ConfigError, MixaeError
+from mixae.evaluation.pseudo_labels import make_pseudo_labels
 from mixae.registry import HOOKS, OPTIM_WRAPPERS
 from mixae.results.record import read_record
 

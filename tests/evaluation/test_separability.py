@@ -16,8 +16,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from mixae.datasets.pair_sampler import PairSampler
-from mixae.datasets.pseudo_labels import make_pseudo_labels, read_pseudo_labels
+from mixae.datasets.pseudo_labels import read_pseudo_labels
 from mixae.errors import CheckpointError, ConfigError, MixaeError
+from mixae.evaluation.pseudo_labels import make_pseudo_labels
 from mixae.evaluation.separability import (
     Moments,
     Protocol,
