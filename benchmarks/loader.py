@@ -27,7 +27,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 
 import mixae  # noqa: E402, F401
 from mixae.datasets.sampling import SampleIndex  # noqa: E402
-from mixae.derive.resolve import resolve  # noqa: E402
+from mixae.derive import derive  # noqa: E402
 from mixae.registry import DATASETS  # noqa: E402
 from mixae.results.record import collect_environment, portable  # noqa: E402
 
@@ -65,7 +65,7 @@ def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = N
         scenes = Config.fromfile(ROOT / 'configs/_base_/datasets/digit_scenes_pretrain.py')
         cfg.train_dataloader = scenes.train_dataloader
         cfg.model.backbone.update(img_size=64, patch_size=8)
-        cfg, _ = resolve(cfg, world_size=1, cuda=False)
+        cfg, _ = derive(cfg, world_size=1, cuda=False)
         return DATASETS.build(cfg.train_dataloader.dataset)
     folder = Path(root) if root else ROOT / default_root
     prefix = prefix if root else default_prefix
@@ -82,7 +82,7 @@ def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = N
             type='CustomDataset', data_prefix=prefix or '', with_label=nested, pipeline=steps
         )
     cfg.train_dataloader.dataset.dataset['data_root'] = str(folder)
-    cfg, _ = resolve(cfg, world_size=1, cuda=False)
+    cfg, _ = derive(cfg, world_size=1, cuda=False)
     return DATASETS.build(cfg.train_dataloader.dataset)
 
 

@@ -38,7 +38,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import mixae  # noqa: E402, F401
-from mixae.derive.resolve import resolve  # noqa: E402
+from mixae.derive import derive  # noqa: E402
 from mixae.models.layers.homologous_attention import (  # noqa: E402
     HomologousAttention,
     kth_largest,
@@ -110,7 +110,7 @@ def load_config(
     cfg.merge_from_dict({'train_dataloader.batch_size': batch, **(options or {})})
     if precision == 'fp32':
         cfg.optim_wrapper.type = 'OptimWrapper'
-    return resolve(cfg, world_size=1, cuda=torch.cuda.is_available())[0]
+    return derive(cfg, world_size=1, cuda=torch.cuda.is_available())[0]
 
 
 def build(cfg: Config, device: str) -> tuple[nn.Module, object]:

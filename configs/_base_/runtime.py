@@ -1,14 +1,13 @@
-# What every run shares. None stands for a number that follows from the rest of the config; it is
-# resolved when the Runner is built, after every --cfg-options.
+# What every run shares. 'auto' stands for what follows from the rest of the config, 'required' for
+# what must be given, None for off; docs/configs.md.
 default_scope = 'mmpretrain'
-custom_imports = dict(imports=['mixae'])
 runner_type = 'mixae.MixaeRunner'
 
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=None, max_keep_ckpts=2),
+    checkpoint=dict(type='CheckpointHook', interval='auto', max_keep_ckpts=2),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     seed_iteration=dict(type='mixae.SeedIterationHook'),
     finite=dict(type='mixae.FiniteHook'),

@@ -13,5 +13,5 @@ model = dict(
 )
 warmup_epochs = 200
 train_cfg = dict(max_epochs=2000)
-train_dataloader = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
+data_root = 'data/cifar100'
 data_about = dict(name='cifar100')

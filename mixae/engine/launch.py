@@ -51,8 +51,21 @@ def load_config(args: argparse.Namespace) -> Config:
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+        cfg.work_dir = str(default_work_dir(args.config))
     return cfg
+
+
+def default_work_dir(config: str | Path) -> Path:
+    """Where a run goes: ``work_dirs`` and the config's path below ``configs``, without its ending.
+
+    A config that lies elsewhere has its stem only.
+    """
+    path = Path(config).resolve().with_suffix('')
+    folders = path.parts
+    if 'configs' in folders[:-1]:
+        last = len(folders) - 1 - folders[::-1].index('configs')
+        return Path('work_dirs', *folders[last + 1 :])
+    return Path('work_dirs', path.name)
 
 
 def train(

@@ -16,7 +16,7 @@ from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
 from mixae.checkpoints.read import misfit, read_checkpoint
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.errors import CheckpointError, ConfigError
 from mixae.registry import RUNNERS
 
@@ -26,7 +26,7 @@ class MixaeRunner(Runner):
     """mmengine's Runner with what our users lose weeks to solved.
 
     - Numbers that follow from others are resolved when it is built, after every override
-      (:mod:`mixae.derive.resolve`), and what can be known to fail fails then.
+      (:mod:`mixae.derive`), and what can be known to fail fails then.
     - Without CUDA, distributed runs use gloo; mmengine's launcher needs a GPU.
     - Checkpoints are written whole or not at all, and read without running code they bring.
     - ``resume`` with nothing to resume, and a second run over a first, stop with a message.
@@ -40,7 +40,7 @@ class MixaeRunner(Runner):
         world_size = get_dist_info()[1]
         if world_size == 1 and cfg.get('launcher', 'none') != 'none':
             world_size = int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1)
-        cfg, notes = resolve(cfg, world_size, cuda=torch.cuda.is_available())
+        cfg, notes = derive(cfg, world_size, cuda=torch.cuda.is_available())
         notes += prepare_work_dir(cfg)
         runner = super().from_cfg(cfg)
         for note in notes:

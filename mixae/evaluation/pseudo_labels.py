@@ -12,7 +12,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.load import load_encoder
 from mixae.datasets.pseudo_labels import dataset_fingerprint, save_pseudo_labels
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.errors import ConfigError, DataError
 from mixae.evaluation.features import extract_features
 from mixae.files import file_sha256
@@ -78,7 +78,7 @@ def make_pseudo_labels(
     """
     config = config.copy()
     config.pretrained = 'scratch'  # loaded and checked below
-    config = resolve(config)[0]
+    config = derive(config)[0]
     if not config.get('train_features'):
         raise ConfigError(
             f'{config.filename} has no train_features: give the config of a kNN or linear probe '

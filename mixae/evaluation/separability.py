@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader
 from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.load import load_encoder
 from mixae.checkpoints.read import read_checkpoint
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
 from mixae.errors import CheckpointError, ConfigError, NotFiniteError
 from mixae.files import file_sha256
@@ -433,7 +433,7 @@ def table_4(
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     data = data.copy()
     data.pretrained = 'scratch'  # the encoder of the data config is not used
-    config, data = resolve(config)[0], resolve(data)[0]
+    config, data = derive(config)[0], derive(data)[0]
     for name in ('train_features', 'test_dataloader'):
         if not data.get(name):
             raise ConfigError(

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
 from mixae.checkpoints.read import misfit, read_checkpoint
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.errors import ConfigError
 from mixae.registry import DATASETS, MODELS, VISUALIZERS
 
@@ -62,7 +62,7 @@ def draw_predictions(
     cfg = copy.deepcopy(cfg)
     if cfg.get('pretrained', '') is None:
         cfg.pretrained = 'scratch'  # the checkpoint brings every weight
-    cfg, _ = resolve(cfg, cuda=device != 'cpu')
+    cfg, _ = derive(cfg, cuda=device != 'cpu')
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
     try:

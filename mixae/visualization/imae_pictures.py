@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from mmpretrain.models import MAE
 from torch import Tensor, nn
 
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.errors import ConfigError
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.selfsup.imae import IMAE, mix_pairs
@@ -447,7 +447,7 @@ def load_pairs(data: Config, pairs: int, seed: int = 0, device: str = 'cpu'):
     """
     data = data.copy()
     data.pretrained = 'scratch'
-    data = resolve(data)[0]
+    data = derive(data)[0]
     loader = copy.deepcopy(data.test_dataloader)
     loader.sampler = dict(type='mixae.PairSampler')
     loader.batch_size, loader.num_workers = 2 * pairs, 0

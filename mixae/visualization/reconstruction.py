@@ -21,7 +21,7 @@ from mmpretrain.models import MAE
 from torch import Tensor, nn
 
 from mixae.checkpoints.read import read_checkpoint
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.errors import CheckpointError, ConfigError, DataError
 from mixae.models.layers.mixing import check_group, masks_from_visible
 from mixae.models.selfsup.mixedae import MixedAE
@@ -254,7 +254,7 @@ def load_pretrained_model(cfg: Config, checkpoint: str | Path) -> MAE:
         ConfigError: The config's model is no MAE or MixedAE.
         CheckpointError: The checkpoint cannot be read or does not fit; names the keys.
     """
-    cfg, _ = resolve(cfg, cuda=False)
+    cfg, _ = derive(cfg, cuda=False)
     if cfg.model.type not in ('MAE', 'mmpretrain.MAE', 'mixae.MixedAE', 'MixedAE'):
         raise ConfigError(
             f'model.type={cfg.model.type!r}: pictures of reconstructions are drawn for MAE and '
@@ -290,7 +290,7 @@ def images_of_dataset(cfg: Config, num_images: int, split: str | None = None) ->
     Raises:
         ValueError: The data set has fewer images.
     """
-    cfg, _ = resolve(cfg, cuda=False)
+    cfg, _ = derive(cfg, cuda=False)
     dataset = cfg.train_dataloader.dataset
     dataset = dataset.get('dataset', dataset)
     load = [t for t in dataset.get('pipeline', []) if 'LoadImage' in t['type']]
@@ -320,7 +320,7 @@ def images_of_files(cfg: Config, paths: Sequence[str | Path]) -> Tensor:
         if image is None:
             raise ValueError(f'{path} cannot be read as an image.')
         found.append(image)
-    return _to_input(found, resolve(cfg, cuda=False)[0])
+    return _to_input(found, derive(cfg, cuda=False)[0])
 
 
 def _to_input(images_bgr: Sequence[np.ndarray], cfg: Config) -> Tensor:

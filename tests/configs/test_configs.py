@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from PIL import Image
 
 from mixae.checkpoints.load import FINAL_NORM
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.engine.hooks.provenance import describe_variant
 from mixae.models.losses import PatchDistillationLoss
 from mixae.registry import MODELS
@@ -41,7 +41,7 @@ def load(path, world_size=8, overrides=None) -> Config:
     if 'pretrained' in cfg:
         cfg.pretrained = 'scratch'
     cfg.merge_from_dict(overrides or {})
-    return resolve(cfg, world_size)[0]
+    return derive(cfg, world_size)[0]
 
 
 def test_nothing_is_left_out():

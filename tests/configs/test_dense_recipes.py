@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer'
 
@@ -245,10 +245,10 @@ RECIPES = {
 }
 
 
-def resolved(name, cuda=True, **options):
+def derived(name, cuda=True, **options):
     cfg = Config.fromfile(ROOT / f'{name}.py')
     cfg.merge_from_dict({'pretrained': 'epoch_800.pth', **options})
-    return resolve(cfg, world_size=8, cuda=cuda)[0].to_dict()
+    return derive(cfg, world_size=8, cuda=cuda)[0].to_dict()
 
 
 def at(node, path):
@@ -275,7 +275,7 @@ def test_every_config_has_its_recipe():
 
 @pytest.mark.parametrize('name', RECIPES)
 def test_a_config_is_the_published_recipe(name):
-    cfg = resolved(name)
+    cfg = derived(name)
     found = {path: at(cfg, path) for path in RECIPES[name]}
     # Rates are products: 1e-4 need not be exact.
     expected = {
@@ -293,8 +293,8 @@ def listed(value):
 
 
 def test_without_a_gpu_nothing_of_float16_is_left():
-    cfg = resolved('coco/cascade_vitb_1x', cuda=False, **{'optim_wrapper.loss_scale': 'dynamic'})
+    cfg = derived('coco/cascade_vitb_1x', cuda=False, **{'optim_wrapper.loss_scale': 'dynamic'})
     assert not {'loss_scale', 'dtype'} & set(cfg['optim_wrapper'])
     options = {'optim_wrapper.dtype': 'float16', 'optim_wrapper.use_fsdp': False}
-    wrapper = resolved('coco/vitdet_vitb_100e', cuda=False, **options)['optim_wrapper']
+    wrapper = derived('coco/vitdet_vitb_100e', cuda=False, **options)['optim_wrapper']
     assert wrapper['type'] == 'OptimWrapper' and not {'dtype', 'use_fsdp'} & set(wrapper)

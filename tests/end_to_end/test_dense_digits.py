@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.engine import launch
 from mixae.errors import CheckpointError, ConfigError
 from mixae.models import MaskedViT
@@ -119,7 +119,7 @@ def untrained(cfg, path):
     cfg.pretrained = 'scratch'
     init_default_scope(cfg.default_scope)
     torch.manual_seed(0)
-    model = MODELS.build(resolve(cfg, cuda=False)[0].model)
+    model = MODELS.build(derive(cfg, cuda=False)[0].model)
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict()), path)
     return path

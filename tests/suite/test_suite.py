@@ -14,7 +14,7 @@ from mmengine.config import Config
 from rich.console import Console
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.errors import MixaeError, SuiteError
 from mixae.results.record import metric, new_record, read_record, write_record
 from mixae.suite import execute
@@ -381,7 +381,7 @@ def test_mae_mixedae_and_imae_of_the_demo_see_as_many_images():
     epochs = {name: cfg.train_cfg.max_epochs for name, cfg in cfgs.items()}
     assert epochs['mae'] == epochs['mixedae'] == 2 * epochs['imae']
     cfgs.pop('imae')  # cannot be resolved without its teacher
-    batches = {resolve(cfg, cuda=False)[0].train_dataloader.batch_size for cfg in cfgs.values()}
+    batches = {derive(cfg, cuda=False)[0].train_dataloader.batch_size for cfg in cfgs.values()}
     assert len(batches) == 1
 
 

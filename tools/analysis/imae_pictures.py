@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.engine.launch import run_tool
 from mixae.evaluation.separability import load_imae, load_mae
 from mixae.visualization import imae_pictures as pictures
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> None:
     config, data = Config.fromfile(args.config), Config.fromfile(args.data)
     config.merge_from_dict(args.cfg_options or {})
     data.merge_from_dict(args.data_options or {})
-    model_config = resolve(config)[0].model
+    model_config = derive(config)[0].model
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     inputs, preprocessor = pictures.load_pairs(data, args.pairs, args.seed, device)
     model = load_imae(model_config, args.checkpoint).to(device)

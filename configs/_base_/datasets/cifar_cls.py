@@ -3,7 +3,7 @@ num_classes = 10
 data_root = 'data/cifar10'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomCrop', crop_size=None, padding=4),
+    dict(type='RandomCrop', crop_size='auto', padding=4),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
@@ -19,7 +19,7 @@ train_dataloader = dict(
         type='mixae.SeededDataset',
         dataset=dict(
             type='CustomDataset',
-            data_root=data_root,
+            data_root='auto',
             data_prefix='train',
             with_label=True,
             pipeline=train_pipeline,
@@ -37,7 +37,7 @@ val_dataloader = dict(
         on_unreadable='raise',
         dataset=dict(
             type='CustomDataset',
-            data_root=data_root,
+            data_root='auto',
             data_prefix='test',
             with_label=True,
             test_mode=True,
@@ -46,4 +46,4 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-data_about = dict(name='cifar10', description=None)
+data_about = dict(name='cifar10')

@@ -2,6 +2,7 @@
 # tools/datasets/prepare_cifar.py writes such a folder.
 _base_ = ['imagenet_pretrain.py']
 
+data_root = 'data/cifar10'
 train_dataloader = dict(
     batch_size=256,
     num_workers=2,
@@ -9,11 +10,11 @@ train_dataloader = dict(
         dataset=dict(
             _delete_=True,
             type='CustomDataset',
-            data_root='data/cifar10',
+            data_root='auto',
             data_prefix='train',
             with_label=True,
             pipeline={{_base_.train_pipeline}},
         ),
     ),
 )
-data_about = dict(name='cifar10', description=None)
+data_about = dict(name='cifar10')

@@ -1,6 +1,7 @@
 # CIFAR-10 as a folder of images, both splits without augmentation.
 import copy
 
+data_root = 'data/cifar10'
 test_pipeline = [dict(type='LoadImageFromFile'), dict(type='PackInputs')]
 test_dataloader = dict(
     batch_size=256,
@@ -12,7 +13,7 @@ test_dataloader = dict(
         on_unreadable='raise',
         dataset=dict(
             type='CustomDataset',
-            data_root='data/cifar10',
+            data_root='auto',
             data_prefix='test',
             with_label=True,
             test_mode=True,
@@ -22,4 +23,4 @@ test_dataloader = dict(
 )
 train_features = copy.deepcopy(test_dataloader)
 train_features['dataset']['dataset']['data_prefix'] = 'train'
-data_about = dict(name='cifar10', description=None)
+data_about = dict(name='cifar10')

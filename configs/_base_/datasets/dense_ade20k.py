@@ -6,18 +6,18 @@ num_classes = 150
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='mixae.CheckSegLabels', num_classes=None),
-    dict(type='RandomResize', scale=None, ratio_range=(0.5, 2.0), keep_ratio=True),
-    dict(type='RandomCrop', crop_size=None, cat_max_ratio=0.75),
+    dict(type='mixae.CheckSegLabels', num_classes='auto'),
+    dict(type='RandomResize', scale='auto', ratio_range=(0.5, 2.0), keep_ratio=True),
+    dict(type='RandomCrop', crop_size='auto', cat_max_ratio=0.75),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
     dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='Resize', scale=None, keep_ratio=True),
+    dict(type='Resize', scale='auto', keep_ratio=True),
     dict(type='LoadAnnotations', reduce_zero_label=True),
-    dict(type='mixae.CheckSegLabels', num_classes=None),
+    dict(type='mixae.CheckSegLabels', num_classes='auto'),
     dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(
@@ -27,7 +27,7 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
     dataset=dict(
         type='ADE20KDataset',
-        data_root=None,
+        data_root='auto',
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
         pipeline=train_pipeline,
     ),
@@ -39,7 +39,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='ADE20KDataset',
-        data_root=None,
+        data_root='auto',
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
         pipeline=test_pipeline,
     ),

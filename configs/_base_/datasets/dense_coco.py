@@ -45,7 +45,7 @@ train_dataloader = dict(
     batch_sampler=dict(type='AspectRatioBatchSampler'),
     dataset=dict(
         type='mixae.CocoDataset',
-        data_root=None,
+        data_root='auto',
         ann_file='annotations/instances_train2017.json',
         data_prefix=dict(img='train2017/'),
         filter_cfg=dict(filter_empty_gt=True, min_size=32),
@@ -60,7 +60,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mixae.CocoDataset',
-        data_root=None,
+        data_root='auto',
         ann_file='annotations/instances_val2017.json',
         data_prefix=dict(img='val2017/'),
         test_mode=True,
@@ -69,6 +69,6 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 # pycocotools' numbers in a fraction of the time, over the images that are evaluated.
-val_evaluator = dict(type='mixae.CocoMetric', ann_file=None, metric=['bbox', 'segm'])
+val_evaluator = dict(type='mixae.CocoMetric', ann_file='auto', metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 data_about = dict(name='coco', description='COCO 2017', split='val')

@@ -2,7 +2,7 @@
 # flips, which would turn digits into what is none.
 num_classes = 10
 train_pipeline = [
-    dict(type='RandomCrop', crop_size=None, padding=8, padding_mode='reflect'),
+    dict(type='RandomCrop', crop_size='auto', padding=8, padding_mode='reflect'),
     dict(type='PackInputs'),
 ]
 test_pipeline = [dict(type='PackInputs')]
@@ -15,7 +15,12 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='mixae.SeededDataset',
-        dataset=dict(type='mixae.DigitScenes', split='train', pipeline=train_pipeline),
+        dataset=dict(
+            type='mixae.DigitScenes',
+            data_root='auto',
+            split='train',
+            pipeline=train_pipeline,
+        ),
     ),
 )
 val_dataloader = dict(
@@ -28,7 +33,11 @@ val_dataloader = dict(
         type='mixae.SeededDataset',
         on_unreadable='raise',
         dataset=dict(
-            type='mixae.DigitScenes', split='test', test_mode=True, pipeline=test_pipeline
+            type='mixae.DigitScenes',
+            data_root='auto',
+            split='test',
+            test_mode=True,
+            pipeline=test_pipeline,
         ),
     ),
 )

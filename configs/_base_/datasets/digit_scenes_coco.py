@@ -19,7 +19,12 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='mixae.DigitScenesCoco', split='train', pipeline=train_pipeline),
+    dataset=dict(
+        type='mixae.DigitScenesCoco',
+        data_root='auto',
+        split='train',
+        pipeline=train_pipeline,
+    ),
 )
 val_dataloader = dict(
     batch_size=16,
@@ -28,7 +33,11 @@ val_dataloader = dict(
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
-        type='mixae.DigitScenesCoco', split='test', test_mode=True, pipeline=test_pipeline
+        type='mixae.DigitScenesCoco',
+        data_root='auto',
+        split='test',
+        test_mode=True,
+        pipeline=test_pipeline,
     ),
 )
 test_dataloader = val_dataloader

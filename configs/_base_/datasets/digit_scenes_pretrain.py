@@ -3,7 +3,7 @@
 train_pipeline = [
     dict(
         type='RandomResizedCrop',
-        scale=None,
+        scale='auto',
         crop_ratio_range=(0.5, 1.0),
         backend='cv2',
         interpolation='bicubic',
@@ -19,7 +19,12 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='mixae.SeededDataset',
-        dataset=dict(type='mixae.DigitScenes', split='train', pipeline=train_pipeline),
+        dataset=dict(
+            type='mixae.DigitScenes',
+            data_root='auto',
+            split='train',
+            pipeline=train_pipeline,
+        ),
     ),
 )
 data_about = dict(name='digit_scenes', description='digit scenes, one digit a picture, 64x64')

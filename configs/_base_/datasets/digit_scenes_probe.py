@@ -11,7 +11,11 @@ test_dataloader = dict(
         type='mixae.SeededDataset',
         on_unreadable='raise',
         dataset=dict(
-            type='mixae.DigitScenes', split='test', test_mode=True, pipeline=test_pipeline
+            type='mixae.DigitScenes',
+            data_root='auto',
+            split='test',
+            test_mode=True,
+            pipeline=test_pipeline,
         ),
     ),
 )

@@ -12,14 +12,25 @@ train_dataloader = dict(
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
-    dataset=dict(type='mixae.DigitScenesSeg', split='train', pipeline=train_pipeline),
+    dataset=dict(
+        type='mixae.DigitScenesSeg',
+        data_root='auto',
+        split='train',
+        pipeline=train_pipeline,
+    ),
 )
 val_dataloader = dict(
     batch_size=1,
     num_workers=2,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type='mixae.DigitScenesSeg', split='test', test_mode=True, pipeline=test_pipeline),
+    dataset=dict(
+        type='mixae.DigitScenesSeg',
+        data_root='auto',
+        split='test',
+        test_mode=True,
+        pipeline=test_pipeline,
+    ),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])

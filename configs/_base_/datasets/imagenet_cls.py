@@ -3,7 +3,7 @@ num_classes = 1000
 data_root = 'data/imagenet'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=None, backend='pillow', interpolation='bicubic'),
+    dict(type='RandomResizedCrop', scale='auto', backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='RandAugment',
@@ -28,7 +28,7 @@ train_pipeline = [
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
-    dict(type='CenterCrop', crop_size=None),
+    dict(type='CenterCrop', crop_size='auto'),
     dict(type='PackInputs'),
 ]
 train_dataloader = dict(
@@ -41,7 +41,7 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='mixae.SeededDataset',
-        dataset=dict(type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
+        dataset=dict(type='ImageNet', data_root='auto', split='train', pipeline=train_pipeline),
     ),
 )
 val_dataloader = dict(
@@ -54,7 +54,7 @@ val_dataloader = dict(
     dataset=dict(
         type='mixae.SeededDataset',
         on_unreadable='raise',
-        dataset=dict(type='ImageNet', data_root=data_root, split='val', pipeline=test_pipeline),
+        dataset=dict(type='ImageNet', data_root='auto', split='val', pipeline=test_pipeline),
     ),
 )
 test_dataloader = val_dataloader

@@ -4,7 +4,7 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
         type='RandomResizedCrop',
-        scale=None,
+        scale='auto',
         crop_ratio_range=(0.2, 1.0),
         backend='pillow',
         interpolation='bicubic',
@@ -22,7 +22,7 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='mixae.SeededDataset',
-        dataset=dict(type='ImageNet', data_root=data_root, split='train', pipeline=train_pipeline),
+        dataset=dict(type='ImageNet', data_root='auto', split='train', pipeline=train_pipeline),
     ),
 )
 data_about = dict(name='imagenet', description='ImageNet-1K, ILSVRC 2012')

@@ -1,10 +1,11 @@
 # ImageNet-1K, both splits with the centre crop, for protocols that read features.
 import copy
 
+data_root = 'data/imagenet'
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
-    dict(type='CenterCrop', crop_size=None),
+    dict(type='CenterCrop', crop_size='auto'),
     dict(type='PackInputs'),
 ]
 test_dataloader = dict(
@@ -15,9 +16,7 @@ test_dataloader = dict(
     dataset=dict(
         type='mixae.SeededDataset',
         on_unreadable='raise',
-        dataset=dict(
-            type='ImageNet', data_root='data/imagenet', split='val', pipeline=test_pipeline
-        ),
+        dataset=dict(type='ImageNet', data_root='auto', split='val', pipeline=test_pipeline),
     ),
 )
 train_features = copy.deepcopy(test_dataloader)

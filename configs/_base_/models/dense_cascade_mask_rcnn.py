@@ -2,7 +2,7 @@
 # four convolutions and one layer, SyncBN, GIoU loss on decoded boxes.
 _base_ = 'mmdet::_base_/models/cascade-mask-rcnn_r50_fpn.py'
 
-pretrained = None
+pretrained = 'required'
 model = dict(
     backbone=dict(
         _delete_=True,
@@ -10,16 +10,16 @@ model = dict(
         arch='b',
         img_size=224,
         patch_size=16,
-        out_indices=None,  # layers 3, 5, 7 and 11 of 12; 7, 11, 15 and 23 of 24
+        out_indices='auto',  # layers 3, 5, 7 and 11 of 12; 7, 11, 15 and 23 of 24
         drop_path_rate=0.2,
         out_type='featmap',
         final_norm=False,
         train_pos_embed=True,
-        pretrained=None,
+        pretrained='auto',
     ),
     neck=[
-        dict(type='mmseg.Feature2Pyramid', embed_dim=None, norm_cfg=dict(type='SyncBN')),
-        dict(type='FPN', in_channels=None, out_channels=256, num_outs=5),
+        dict(type='mmseg.Feature2Pyramid', embed_dim='auto', norm_cfg=dict(type='SyncBN')),
+        dict(type='FPN', in_channels='auto', out_channels=256, num_outs=5),
     ],
     roi_head=dict(
         bbox_head=[

@@ -2,7 +2,7 @@
 # BEiT's code; mmseg's mae-base_upernet config). Their relative position bias and layer scale are
 # left out: the encoder's parameters stay those of the pre-training (ours). None follows from the
 # encoder.
-pretrained = None
+pretrained = 'required'
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -12,46 +12,46 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        size=None,
+        size='auto',
     ),
     backbone=dict(
         type='mixae.MaskedViT',
         arch='b',
         img_size=512,
         patch_size=16,
-        out_indices=None,  # layers 3, 5, 7 and 11 of 12; 7, 11, 15 and 23 of 24
+        out_indices='auto',  # layers 3, 5, 7 and 11 of 12; 7, 11, 15 and 23 of 24
         drop_path_rate=0.1,
         out_type='featmap',
         final_norm=False,
         train_pos_embed=True,
-        pretrained=None,
+        pretrained='auto',
     ),
-    neck=dict(type='Feature2Pyramid', embed_dim=None, norm_cfg=dict(type='SyncBN')),
+    neck=dict(type='Feature2Pyramid', embed_dim='auto', norm_cfg=dict(type='SyncBN')),
     decode_head=dict(
         type='UPerHead',
-        in_channels=None,
+        in_channels='auto',
         in_index=[0, 1, 2, 3],
         pool_scales=(1, 2, 3, 6),
-        channels=None,
+        channels='auto',
         dropout_ratio=0.1,
-        num_classes=None,
+        num_classes='auto',
         norm_cfg=dict(type='SyncBN'),
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     ),
     auxiliary_head=dict(
         type='FCNHead',
-        in_channels=None,
+        in_channels='auto',
         in_index=2,
         channels=256,
         num_convs=1,
         concat_input=False,
         dropout_ratio=0.1,
-        num_classes=None,
+        num_classes='auto',
         norm_cfg=dict(type='SyncBN'),
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=0.4),
     ),
     train_cfg=dict(),
-    test_cfg=dict(mode='slide', crop_size=None, stride=None),
+    test_cfg=dict(mode='slide', crop_size='auto', stride='auto'),
 )

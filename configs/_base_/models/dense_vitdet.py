@@ -4,7 +4,7 @@
 # parameters stay those of the pre-training (ours).
 _base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
 
-pretrained = None
+pretrained = 'required'
 model = dict(
     # Every image is padded to one size, as ViTDet does.
     data_preprocessor=dict(pad_size_divisor=1024),
@@ -15,17 +15,17 @@ model = dict(
         img_size=224,
         patch_size=16,
         window_size=14,
-        global_layers=None,  # 2, 5, 8 and 11 of 12; 5, 11, 17 and 23 of 24
+        global_layers='auto',  # 2, 5, 8 and 11 of 12; 5, 11, 17 and 23 of 24
         drop_path_rate=0.1,
         out_type='featmap',
         final_norm=False,
         train_pos_embed=True,
-        pretrained=None,
+        pretrained='auto',
     ),
     neck=dict(
         _delete_=True,
         type='mixae.SimpleFeaturePyramid',
-        in_channels=None,
+        in_channels='auto',
         out_channels=256,
         num_outs=5,
     ),

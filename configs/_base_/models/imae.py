@@ -6,7 +6,7 @@ model = dict(
     mix=dict(beta=1.0),  # constant: model.mix.beta=None model.mix.subordinate=0.3
     disentangle=True,
     distill=dict(weight=1.0),  # False: no teacher is needed
-    teacher=dict(checkpoint=None),
+    teacher=dict(checkpoint='required'),
     loss_on='masked',
     branches='both',  # 'subordinate': Table 5's ablation
 )

@@ -10,10 +10,10 @@ model = dict(
     backbone=dict(type='mixae.MaskedViT', arch='b', img_size=224, patch_size=16, mask_ratio=0.75),
     neck=dict(
         type='MAEPretrainDecoder',
-        num_patches=None,
-        patch_size=None,
+        num_patches='auto',
+        patch_size='auto',
         in_chans=3,
-        embed_dim=None,
+        embed_dim='auto',
         decoder_embed_dim=512,
         decoder_depth=8,
         decoder_num_heads=16,
@@ -22,7 +22,7 @@ model = dict(
     head=dict(
         type='MAEPretrainHead',
         norm_pix=True,
-        patch_size=None,
+        patch_size='auto',
         loss=dict(type='PixelReconstructionLoss', criterion='L2'),
     ),
     init_cfg=[

@@ -5,11 +5,11 @@ model = dict(
     type='mixae.MixedAE',
     backbone=dict(mask_ratio=None),  # 1 - mix_ratio of each image is masked
     mix_ratio=0.25,
-    attention=dict(mode='topk', topk=None),  # K: the tokens of one image
+    attention=dict(mode='topk', topk='auto'),  # K: the tokens of one image
     segment_embed=True,
     contrast=dict(
         type='mixae.HomologousContrastiveLoss',
-        in_dim=None,
+        in_dim='auto',
         proj_dim=128,
         temperature=0.25,
         weight=0.1,

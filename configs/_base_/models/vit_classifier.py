@@ -1,11 +1,11 @@
 # A classifier on the pre-trained encoder: average pooling and a fresh norm, as MAE fine-tunes.
 # pretrained: a pre-training checkpoint as it was saved, or 'scratch'; --pretrained sets it.
-pretrained = None
+pretrained = 'required'
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(
         type='ClsDataPreprocessor',
-        num_classes=None,
+        num_classes='auto',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
         to_rgb=True,
@@ -19,12 +19,12 @@ model = dict(
         out_type='avg_featmap',
         final_norm=False,
         train_pos_embed=True,
-        pretrained=None,
+        pretrained='auto',
     ),
     head=dict(
         type='LinearClsHead',
-        num_classes=None,
-        in_channels=None,
+        num_classes='auto',
+        in_channels='auto',
         loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
         init_cfg=[dict(type='TruncNormal', layer='Linear', std=2e-5)],
     ),

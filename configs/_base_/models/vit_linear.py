@@ -2,13 +2,13 @@
 _base_ = ['vit_probe.py']
 
 model = dict(
-    data_preprocessor=dict(num_classes=None),
+    data_preprocessor=dict(num_classes='auto'),
     backbone=dict(out_type='cls_token'),
-    neck=dict(type='ClsBatchNormNeck', input_features=None),
+    neck=dict(type='ClsBatchNormNeck', input_features='auto'),
     head=dict(
         type='VisionTransformerClsHead',
-        num_classes=None,
-        in_channels=None,
+        num_classes='auto',
+        in_channels='auto',
         loss=dict(type='CrossEntropyLoss'),
         init_cfg=[dict(type='TruncNormal', layer='Linear', std=0.01)],
     ),

@@ -1,5 +1,5 @@
 # The frozen pre-trained encoder, for protocols that read its features.
-pretrained = None
+pretrained = 'required'
 model = dict(
     type='ImageClassifier',
     data_preprocessor=dict(
@@ -15,6 +15,6 @@ model = dict(
         patch_size=16,
         out_type='raw',
         frozen=True,
-        pretrained=None,
+        pretrained='auto',
     ),
 )

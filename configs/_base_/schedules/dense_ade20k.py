@@ -5,7 +5,7 @@ base_lr_batch = 16
 warmup_iters = 1500
 optim_wrapper = dict(
     type='mixae.AmpOptimWrapper',
-    optimizer=dict(type='AdamW', lr=None, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr='auto', betas=(0.9, 0.999), weight_decay=0.05),
     constructor='mixae.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(
         layer_decay_rate=0.65,
@@ -19,10 +19,10 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=None),
-    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin=None, end=None),
+    dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end='auto'),
+    dict(type='PolyLR', power=1.0, eta_min=0.0, by_epoch=False, begin='auto', end='auto'),
 ]
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=160000, val_interval=None)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=160000, val_interval='auto')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 task = 'semseg'

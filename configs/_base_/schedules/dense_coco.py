@@ -4,7 +4,7 @@ warmup_iters = 500
 lr_steps = (8 / 12, 11 / 12)  # shares of max_epochs; iBOT's command, mmdet's 1x
 optim_wrapper = dict(
     type='AmpOptimWrapper',
-    optimizer=dict(type='AdamW', lr=None, betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr='auto', betas=(0.9, 0.999), weight_decay=0.05),
     constructor='mixae.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(
         layer_decay_rate=0.75,
@@ -18,10 +18,10 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=None),
-    dict(type='MultiStepLR', by_epoch=True, begin=0, end=None, milestones=None, gamma=0.1),
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end='auto'),
+    dict(type='MultiStepLR', by_epoch=True, begin=0, end='auto', milestones='auto', gamma=0.1),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval=None)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=12, val_interval='auto')
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 task = 'detection'

@@ -3,13 +3,21 @@ base_lr = 0.1  # per 256 images of the effective batch
 warmup_epochs = 10
 optim_wrapper = dict(
     type='mixae.AmpOptimWrapper',
-    optimizer=dict(type='LARS', lr=None, weight_decay=0.0, momentum=0.9),
+    optimizer=dict(type='LARS', lr='auto', weight_decay=0.0, momentum=0.9),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, begin=0, end=None, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=None, begin=None, end=None, convert_to_iter_based=True),
+    dict(
+        type='LinearLR',
+        start_factor=1e-4,
+        begin=0,
+        end='auto',
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='CosineAnnealingLR', T_max='auto', begin='auto', end='auto', convert_to_iter_based=True
+    ),
 ]
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval=None)
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval='auto')
 val_cfg = dict()
 test_cfg = dict()
 val_evaluator = dict(type='Accuracy', topk=(1, 5))

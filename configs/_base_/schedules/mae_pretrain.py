@@ -3,7 +3,7 @@ base_lr = 1.5e-4  # per 256 images of the effective batch
 warmup_epochs = 40
 optim_wrapper = dict(
     type='mixae.AmpOptimWrapper',
-    optimizer=dict(type='AdamW', lr=None, betas=(0.9, 0.95), weight_decay=0.05),
+    optimizer=dict(type='AdamW', lr='auto', betas=(0.9, 0.95), weight_decay=0.05),
     paramwise_cfg=dict(
         # No decay for norms, biases, tokens and embeddings.
         norm_decay_mult=0.0,
@@ -18,7 +18,15 @@ optim_wrapper = dict(
     ),
 )
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-4, begin=0, end=None, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=None, begin=None, end=None, convert_to_iter_based=True),
+    dict(
+        type='LinearLR',
+        start_factor=1e-4,
+        begin=0,
+        end='auto',
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='CosineAnnealingLR', T_max='auto', begin='auto', end='auto', convert_to_iter_based=True
+    ),
 ]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300)

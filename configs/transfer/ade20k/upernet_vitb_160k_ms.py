@@ -10,7 +10,7 @@ test_pipeline = [
         type='TestTimeAug',
         transforms=[
             [
-                dict(type='ResizeShortestEdge', scale=None, ratio=ratio, max_size=100000)
+                dict(type='ResizeShortestEdge', scale='auto', ratio=ratio, max_size=100000)
                 for ratio in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75)
             ],
             [
@@ -18,7 +18,7 @@ test_pipeline = [
                 dict(type='RandomFlip', prob=1.0, direction='horizontal'),
             ],
             [dict(type='LoadAnnotations', reduce_zero_label=True)],
-            [dict(type='mixae.CheckSegLabels', num_classes=None)],
+            [dict(type='mixae.CheckSegLabels', num_classes='auto')],
             [dict(type='PackSegInputs')],
         ],
     ),

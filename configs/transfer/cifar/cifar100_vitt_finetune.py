@@ -9,8 +9,6 @@ model = dict(
     train_cfg=dict(augments=[dict(type='Mixup', alpha=0.8)]),
 )
 num_classes = 100
-train_dataloader = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
-val_dataloader = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
-test_dataloader = val_dataloader
+data_root = 'data/cifar100'
 protocol = dict(name='finetune-mixup', version='1')
 data_about = dict(name='cifar100')

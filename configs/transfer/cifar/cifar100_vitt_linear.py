@@ -5,6 +5,5 @@ _base_ = [
     '../../_base_/runtime.py',
 ]
 model = dict(backbone=dict(arch='ti', img_size=32, patch_size=4))
-test_dataloader = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
-train_features = dict(dataset=dict(dataset=dict(data_root='data/cifar100')))
+data_root = 'data/cifar100'
 data_about = dict(name='cifar100')

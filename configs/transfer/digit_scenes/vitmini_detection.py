@@ -7,7 +7,7 @@ _base_ = [
     '../../_base_/runtime.py',
 ]
 default_scope = 'mmdet'
-pretrained = None
+pretrained = 'required'
 model = dict(
     data_preprocessor=dict(pad_size_divisor=16),
     # ViT-Mini of ../../mae/vitmini_digits_12e.py; at 128 pixels it sees four times the patches.
@@ -20,12 +20,12 @@ model = dict(
         out_type='featmap',
         final_norm=False,
         train_pos_embed=True,
-        pretrained=None,
+        pretrained='auto',
     ),
     neck=dict(
         _delete_=True,
         type='mixae.SimpleFeaturePyramid',
-        in_channels=None,
+        in_channels='auto',
         out_channels=64,
         scales=(2, 1, 0.5),
         num_outs=3,

@@ -6,7 +6,7 @@ _base_ = [
     '../../_base_/runtime.py',
 ]
 default_scope = 'mmseg'
-pretrained = None
+pretrained = 'required'
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -27,11 +27,11 @@ model = dict(
         out_type='featmap',
         final_norm=False,
         train_pos_embed=True,
-        pretrained=None,
+        pretrained='auto',
     ),
     neck=dict(
         type='mixae.SimpleFeaturePyramid',
-        in_channels=None,
+        in_channels='auto',
         out_channels=64,
         scales=(2,),
         num_outs=1,
@@ -44,7 +44,7 @@ model = dict(
         num_convs=1,
         concat_input=False,
         dropout_ratio=0.0,
-        num_classes=None,
+        num_classes='auto',
         norm_cfg=dict(type='BN'),
         align_corners=False,
         loss_decode=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
@@ -61,8 +61,8 @@ base_lr = 1e-2
 base_lr_batch = 16
 warmup_iters = 20
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=None),
-    dict(type='PolyLR', power=1.0, convert_to_iter_based=True, begin=0, end=None),
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end='auto'),
+    dict(type='PolyLR', power=1.0, convert_to_iter_based=True, begin=0, end='auto'),
 ]
 train_cfg = dict(max_epochs=1)
 optim_wrapper = dict(type='OptimWrapper', paramwise_cfg=dict(layer_decay_rate=0.8))

@@ -19,8 +19,17 @@ DIGIT_PALETTE = tuple(
 )
 
 
+class _DefaultRoot:
+    """Data that is made where none is given: no ``data_root`` is needed."""
+
+    @classmethod
+    def derive(cls, options: dict, facts) -> None:
+        """``data_root`` is the config's, or the default of :func:`find_root`."""
+        facts.fill(options, data_root='')
+
+
 @DATASETS.register_module()
-class DigitScenes(BaseDataset):
+class DigitScenes(_DefaultRoot, BaseDataset):
     """One handwritten digit on a photograph or texture: 10 classes, 64x64 by default.
 
     A class of ours because no data ships with mmpretrain. Every item has 'img' ((H, W, 3) uint8,
@@ -85,7 +94,7 @@ class DigitScenes(BaseDataset):
 
 
 @DATASETS.register_module()
-class DigitScenesCoco(CocoDataset):
+class DigitScenesCoco(_DefaultRoot, CocoDataset):
     """Several digits a scene with exact boxes and visible masks, for detection: 128x128 by default.
 
     mmdet's ``CocoDataset`` reads the same files; this class knows where they are and makes them.
@@ -123,7 +132,7 @@ class DigitScenesCoco(CocoDataset):
 
 
 @DATASETS.register_module()
-class DigitScenesSeg(BaseSegDataset):
+class DigitScenesSeg(_DefaultRoot, BaseSegDataset):
     """The same scenes with a class for every pixel, for segmentation: ten digits, ten backgrounds.
 
     The layout and the zero label are ADE20K's; mmseg's ``BaseSegDataset`` reads the same files, and

@@ -3,15 +3,17 @@
 Shape legend: B images, L patches an image, V visible patches an image, D width, H x W the grid.
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from mmpretrain.models import MAEViT
-from timm.layers import resample_abs_pos_embed
+from timm.layers import resample_abs_pos_embed, to_2tuple
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mixae.checkpoints.load import fit_pos_embed, load_encoder
+from mixae.errors import ConfigError
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.layers.window_attention import window_attention
 from mixae.registry import MODELS
@@ -104,6 +106,81 @@ class MaskedViT(MAEViT):
         if frozen:
             self.requires_grad_(False)
             self.eval()
+
+    @classmethod
+    def dimensions(cls, options: dict) -> dict:
+        """What follows from an encoder's config, before it is built.
+
+        Args:
+            options (dict): The encoder's config.
+
+        Returns:
+            dict: width, depth, num_patches, patch_size, img_size (pixels; an int where it is
+            square), and out_channels, the width of each feature map.
+
+        Raises:
+            ConfigError: An unknown ``arch``, an image that patches do not tile, a grid that is not
+                square.
+        """
+        arch = options.get('arch', 'b')
+        if isinstance(arch, str):
+            name = ARCHS.get(arch, arch)
+            if name not in cls.arch_zoo:
+                raise ConfigError(
+                    f'model.backbone.arch={arch!r} is unknown: choose one of '
+                    f'{", ".join(sorted(set(ARCHS) | set(cls.arch_zoo)))}, or give a dict.'
+                )
+            arch = cls.arch_zoo[name]
+        img_size, patch_size = options.get('img_size', 224), options.get('patch_size', 16)
+        sides = list(zip(to_2tuple(img_size), to_2tuple(patch_size), strict=True))
+        if any(side % patch for side, patch in sides):
+            raise ConfigError(
+                f'model.backbone: img_size={img_size} is not a multiple of patch_size={patch_size}.'
+            )
+        if sides[0][0] * sides[1][1] != sides[1][0] * sides[0][1]:
+            raise ConfigError(
+                f'model.backbone: img_size={img_size} with patch_size={patch_size} is no square '
+                'grid. It is what pos_embed is kept at; images of any other size are encoded all '
+                'the same.'
+            )
+        outputs = options.get('out_indices', -1)
+        return dict(
+            width=arch['embed_dims'],
+            depth=arch['num_layers'],
+            num_patches=math.prod(side // patch for side, patch in sides),
+            patch_size=patch_size,
+            img_size=sides[0][0] if sides[0] == sides[1] else img_size,
+            out_channels=[arch['embed_dims']] * (1 if isinstance(outputs, int) else len(outputs)),
+        )
+
+    @classmethod
+    def derive(cls, options: dict, facts) -> None:
+        """The layers that are returned, and those of global attention, follow from the depth."""
+        depth = cls.dimensions({**options, 'out_indices': -1})['depth']
+        facts.fill(
+            options,
+            # After thirds, half and all: layers 3, 5, 7, 11 of 12 and 7, 11, 15, 23 of 24, as iBOT.
+            out_indices=[round(depth * share) - 1 for share in (1 / 3, 1 / 2, 2 / 3, 1)],
+            # The last of each quarter, as ViTDet.
+            global_layers=[round(depth * share) - 1 for share in (1 / 4, 1 / 2, 3 / 4, 1)],
+        )
+        indices = options.get('out_indices', -1)
+        indices = [indices] if isinstance(indices, int) else list(indices)
+        if not all(-depth <= i < depth for i in indices):
+            raise ConfigError(
+                f'model.backbone.out_indices={indices}: there are layers 0..{depth - 1}.'
+            )
+        layers = [i % depth for i in indices]
+        if len(set(layers)) < len(layers):
+            raise ConfigError(
+                f'model.backbone.out_indices={layers} names a layer twice; an encoder of {depth} '
+                'layers needs them given.'
+            )
+        if max(layers) < depth - 1:
+            facts.note(
+                f'model.backbone.out_indices ends at layer {max(layers)} of 0..{depth - 1}: the '
+                'layers after it take no part.'
+            )
 
     def _set_windows(self, size: int, global_layers: tuple[int, ...], mask_ratio) -> None:
         if size < 0 or (size == 0 and global_layers):

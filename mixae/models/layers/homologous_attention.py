@@ -30,8 +30,8 @@ class HomologousAttention(nn.Module):
             ``'global'``: every token sees the whole mixed sample (naive mixing).
             ``'masked'``: an oracle that lets a token see only its own image by the true
             assignment, in every layer; the baseline of the paper.
-        topk (int, optional): K. Ties with the K-th logit are kept too. Defaults to None: the
-            tokens of one image, n **(ours)**.
+        topk (int | str): K. Ties with the K-th logit are kept too. Defaults to 'auto': the tokens
+            of one image, n **(ours)**.
         fused (bool): Take the fast path: on a GPU torch's fused attention under the boolean mask
             that TopK gives, on a CPU :class:`TopKAttention`. False is the plain dense path, step
             by step in autograd; all keep the same keys. Defaults to True.
@@ -42,15 +42,15 @@ class HomologousAttention(nn.Module):
     """
 
     def __init__(
-        self, groups: int, mode: str = 'topk', topk: int | None = None, fused: bool = True
+        self, groups: int, mode: str = 'topk', topk: int | str = 'auto', fused: bool = True
     ) -> None:
         super().__init__()
         if mode not in MODES:
             raise ValueError(
                 f'attention mode {mode!r} is unknown: choose one of {", ".join(MODES)}.'
             )
-        if topk is not None and topk < 1:
-            raise ValueError(f'topk={topk}: at least 1 key must be kept.')
+        if topk != 'auto' and (not isinstance(topk, int) or topk < 1):
+            raise ValueError(f"topk={topk!r}: a number of keys from 1, or 'auto'.")
         self.groups = groups
         self.mode = mode
         self.topk = topk
@@ -81,7 +81,7 @@ class HomologousAttention(nn.Module):
 
         qkv = attn.qkv(x_MND).reshape(M, N, 3, attn.num_heads, attn.head_dims)
         q_MHNd, k_MHNd, v_MHNd = qkv.permute(2, 0, 3, 1, 4)
-        topk = min(self.topk or N // self.groups, N)
+        topk = N // self.groups if self.topk == 'auto' else min(self.topk, N)
         if not self.fused:
             out_MHNd, keep_MHNN = dense_attention(q_MHNd, k_MHNd, v_MHNd, topk)
         elif x_MND.is_cuda:

@@ -23,7 +23,7 @@ class HomologousContrastiveLoss(BaseModule):
     after a small projection head; a patch is not its own positive or negative.
 
     Args:
-        in_dim (int, optional): D, the encoder's width. None: derived when the Runner is built.
+        in_dim (int): D, the encoder's width.
         proj_dim (int): d, width of the projection head's hidden and output layer **(ours)**.
             Defaults to 128.
         temperature (float): tau **(ours: the paper's summary gives none)**. Defaults to 0.25.
@@ -49,6 +49,11 @@ class HomologousContrastiveLoss(BaseModule):
         self.projector = nn.Sequential(
             nn.Linear(in_dim, proj_dim), nn.GELU(), nn.Linear(proj_dim, proj_dim)
         )
+
+    @classmethod
+    def derive(cls, options: dict, facts) -> None:
+        """``in_dim`` is the encoder's width."""
+        facts.fill(options, in_dim=facts.encoder.get('width'))
 
     def forward(self, patches_MLD: Tensor, groups: int) -> Tensor:
         """The unweighted loss, a 0-dim tensor, from encoded patch tokens in order of images."""

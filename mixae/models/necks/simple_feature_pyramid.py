@@ -65,6 +65,11 @@ class SimpleFeaturePyramid(BaseModule):
             for scale in scales
         )
 
+    @classmethod
+    def derive(cls, options: dict, facts) -> None:
+        """``in_channels`` is the encoder's width."""
+        facts.fill(options, in_channels=facts.encoder.get('width'))
+
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Make the pyramid.
 

@@ -15,7 +15,7 @@ from mmpretrain.models import MAE
 from torch import Tensor, nn
 
 from mixae.checkpoints.teacher import build_teacher
-from mixae.errors import CheckpointError
+from mixae.errors import CheckpointError, ConfigError
 from mixae.models.layers.mixing import masks_from_visible
 from mixae.models.necks.disentanglement import BRANCHES
 from mixae.registry import MODELS
@@ -124,6 +124,20 @@ class IMAE(MAE):
             digest = bytes.fromhex(self.teacher_provenance['sha256'])
             self.register_buffer('teacher_sha256', torch.tensor(list(digest), dtype=torch.uint8))
             self.register_load_state_dict_pre_hook(_check_teacher)
+
+    @classmethod
+    def derive(cls, options: dict, facts) -> None:
+        """The batch holds pairs; without distillation no teacher is needed."""
+        if not options.get('distill', True):
+            options['teacher'] = None
+        if not facts.trains:
+            return
+        drop_last = facts.cfg.train_dataloader.get('drop_last', False)
+        if facts.batch_size % 2 or not drop_last:
+            raise ConfigError(
+                'i-MAE mixes pairs: train_dataloader needs an even batch_size, got '
+                f'{facts.batch_size}, and drop_last=True.'
+            )
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'IMAE':
         if self.teacher is not None:

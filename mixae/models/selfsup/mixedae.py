@@ -12,6 +12,7 @@ from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models import MAE
 from torch import Tensor, nn
 
+from mixae.errors import ConfigError
 from mixae.models.layers.homologous_attention import HomologousAttention
 from mixae.models.layers.mixing import (
     check_group,
@@ -72,6 +73,21 @@ class MixedAE(MAE):
             nn.Parameter(torch.zeros(self.groups, width)) if segment_embed else None
         )
         self.contrast = None if contrast is None else MODELS.build(contrast)
+
+    @classmethod
+    def derive(cls, options: dict, facts) -> None:
+        """K is the number of one image's tokens; the group must divide patches and batch."""
+        groups = group_size(options.get('mix_ratio', 0.25))
+        num_patches = facts.encoder['num_patches']
+        facts.fill(options.get('attention'), topk=num_patches // groups + 1)
+        if not facts.trains:
+            return
+        check_group(facts.batch_size, num_patches, groups)
+        if not facts.cfg.train_dataloader.get('drop_last', False):
+            raise ConfigError(
+                f'MixedAE mixes {groups} images at a time: set train_dataloader.drop_last=True, or '
+                'the last batch of an epoch may not be a multiple of it.'
+            )
 
     def init_weights(self) -> None:
         super().init_weights()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mixae.derive.resolve import effective_batch, resolve, vit_dims
+from mixae.derive import Facts, derive
 from mixae.errors import ConfigError
 from mixae.models import MaskedViT
 
@@ -19,12 +19,12 @@ def load(path='mixedae/vitb_800e.py', **options) -> Config:
     return cfg
 
 
-def resolved(path='mixedae/vitb_800e.py', world_size=8, **options) -> Config:
-    return resolve(load(path, **options), world_size)[0]
+def derived(path='mixedae/vitb_800e.py', world_size=8, **options) -> Config:
+    return derive(load(path, **options), world_size)[0]
 
 
 def lr(*args, **options):
-    return resolved(*args, **options).optim_wrapper.optimizer.lr
+    return derived(*args, **options).optim_wrapper.optimizer.lr
 
 
 # The effective batch and the learning rate: MAE's rule, lr = base_lr x batch / 256.
@@ -55,18 +55,18 @@ def test_a_given_rate_wins():
 
 def test_effective_batch_and_rate_are_told():
     cfg = load(train_dataloader__batch_size=64, optim_wrapper__accumulative_counts=2)
-    _, notes = resolve(cfg, world_size=4)
+    _, notes = derive(cfg, world_size=4)
     line = next(note for note in notes if 'Effective batch' in note)
-    assert 'Effective batch 512 = 64 images a process x 4 processes x 2' in line
+    assert 'Effective batch 512 = 64 images per process x 4 processes x 2' in line
     assert 'lr 0.0003 = base_lr 0.00015 x 512 / 256' in line
-    assert effective_batch(cfg, 4) == 512
+    assert Facts(cfg, 4).effective_batch == 512
 
 
 def test_a_missing_base_rate_is_named():
     cfg = load()
     cfg.pop('base_lr')
     with pytest.raises(ConfigError, match='base_lr'):
-        resolve(cfg)
+        derive(cfg)
 
 
 # The schedule.
@@ -74,26 +74,26 @@ def test_a_missing_base_rate_is_named():
 
 @pytest.mark.parametrize('epochs, warmup', [(800, 40), (800, 10), (100, 40), (41, 40)])
 def test_schedule_follows_epochs_and_warm_up(epochs, warmup):
-    cfg = resolved(train_cfg__max_epochs=epochs, warmup_epochs=warmup)
+    cfg = derived(train_cfg__max_epochs=epochs, warmup_epochs=warmup)
     linear, cosine = cfg.param_scheduler
     assert (linear.begin, linear.end) == (0, warmup)
     assert (cosine.begin, cosine.end, cosine.T_max) == (warmup, epochs, epochs - warmup)
 
 
 def test_warm_up_that_does_not_fit_becomes_a_tenth_and_is_told():
-    cfg, notes = resolve(load(train_cfg__max_epochs=30))
+    cfg, notes = derive(load(train_cfg__max_epochs=30))
     assert (cfg.param_scheduler[0].end, cfg.param_scheduler[1].T_max) == (3, 27)
     assert any('warmup_epochs=40 does not fit in 30 epochs' in note for note in notes)
 
 
 @pytest.mark.parametrize('epochs', [1, 5])
 def test_no_room_for_a_warm_up_leaves_the_cosine(epochs):
-    (cosine,) = resolved(train_cfg__max_epochs=epochs).param_scheduler
+    (cosine,) = derived(train_cfg__max_epochs=epochs).param_scheduler
     assert (cosine.type, cosine.begin, cosine.T_max) == ('CosineAnnealingLR', 0, epochs)
 
 
 def test_no_warm_up_on_request():
-    (cosine,) = resolved(warmup_epochs=0).param_scheduler
+    (cosine,) = derived(warmup_epochs=0).param_scheduler
     assert (cosine.begin, cosine.T_max) == (0, 800)
 
 
@@ -101,24 +101,24 @@ def test_given_ends_of_the_schedule_win():
     cfg = load()
     cfg.param_scheduler[0].end = 7
     cfg.param_scheduler[1].T_max = 11
-    linear, cosine = resolve(cfg)[0].param_scheduler
+    linear, cosine = derive(cfg)[0].param_scheduler
     assert linear.end == 7
     assert cosine.T_max == 11
 
 
 @pytest.mark.parametrize('epochs, interval', [(800, 4), (30, 1), (300, 2)])
 def test_checkpoints_are_at_most_two_hundred_a_run(epochs, interval):
-    cfg = resolved(train_cfg__max_epochs=epochs)
+    cfg = derived(train_cfg__max_epochs=epochs)
     assert cfg.default_hooks.checkpoint.interval == interval
-    given = resolved(train_cfg__max_epochs=epochs, default_hooks__checkpoint__interval=5)
+    given = derived(train_cfg__max_epochs=epochs, default_hooks__checkpoint__interval=5)
     assert given.default_hooks.checkpoint.interval == 5
 
 
 def test_validation_is_at_the_end_unless_asked_for():
     path = 'transfer/cifar/cifar10_vitt_scratch.py'
-    assert resolved(path).train_cfg.val_interval == 100
-    assert resolved(path, train_cfg__max_epochs=7).train_cfg.val_interval == 7
-    assert resolved(path, train_cfg__val_interval=10).train_cfg.val_interval == 10
+    assert derived(path).train_cfg.val_interval == 100
+    assert derived(path, train_cfg__max_epochs=7).train_cfg.val_interval == 7
+    assert derived(path, train_cfg__val_interval=10).train_cfg.val_interval == 10
 
 
 # The model and the pipelines.
@@ -157,13 +157,13 @@ def test_model_and_crops_follow_the_encoder(change, expected):
     base = dict(
         num_patches=196, neck_patch=16, head_patch=16, embed_dim=768, contrast=768, crop=224
     )
-    assert numbers(resolved(**change)) == base | expected
+    assert numbers(derived(**change)) == base | expected
 
 
 def test_an_architecture_given_as_a_dict_counts_too():
     cfg = load()
     cfg.model.backbone.arch = SMALL
-    assert numbers(resolve(cfg)[0])['embed_dim'] == 48
+    assert numbers(derive(cfg)[0])['embed_dim'] == 48
 
 
 @pytest.mark.parametrize('arch', ['mini', 'ti', 'tiny', 's', 'small', 'b', 'base', 'l'])
@@ -173,7 +173,7 @@ def test_dimensions_are_those_of_the_encoder_that_is_built(arch, img_size):
 
     with torch.device('meta'):
         vit = MaskedViT(arch, img_size=img_size, patch_size=8)
-    dims = vit_dims(dict(arch=arch, img_size=img_size, patch_size=8))
+    dims = MaskedViT.dimensions(dict(arch=arch, img_size=img_size, patch_size=8))
     assert (dims['width'], dims['depth'], dims['num_patches']) == (
         vit.embed_dims,
         vit.num_layers,
@@ -183,36 +183,36 @@ def test_dimensions_are_those_of_the_encoder_that_is_built(arch, img_size):
 
 def test_number_of_classes_reaches_head_preprocessor_and_mixup():
     for path, count in (('cifar10', 10), ('cifar100', 100)):
-        cfg = resolved(f'transfer/cifar/{path}_vitt_scratch.py')
+        cfg = derived(f'transfer/cifar/{path}_vitt_scratch.py')
         assert cfg.model.head.num_classes == cfg.model.data_preprocessor.num_classes == count
-    cfg = resolved('transfer/cifar/cifar10_vitt_scratch.py', num_classes=7)
+    cfg = derived('transfer/cifar/cifar10_vitt_scratch.py', num_classes=7)
     assert cfg.model.head.num_classes == cfg.model.data_preprocessor.num_classes == 7
     assert cfg.model.head.in_channels == 192
 
 
 def test_test_crops_follow_the_input_size():
     path = 'transfer/imagenet/vitb_scratch.py'
-    cfg = resolved(path, model__backbone__img_size=160)
+    cfg = derived(path, model__backbone__img_size=160)
     assert cfg.train_dataloader.dataset.dataset.pipeline[1].scale == 160
     crops = [t for t in cfg.test_dataloader.dataset.dataset.pipeline if t.type == 'CenterCrop']
     assert crops[0].crop_size == 160
 
 
 def test_no_workers_means_no_persistent_ones():
-    assert resolved().train_dataloader.persistent_workers
-    assert not resolved(train_dataloader__num_workers=0).train_dataloader.persistent_workers
+    assert derived().train_dataloader.persistent_workers
+    assert not derived(train_dataloader__num_workers=0).train_dataloader.persistent_workers
 
 
 def test_the_given_config_is_not_changed():
     cfg = load()
     before = cfg.pretty_text
-    resolve(cfg, 8)
+    derive(cfg, 8)
     assert cfg.pretty_text == before
 
 
 def test_resolving_twice_changes_nothing():
-    once = resolved()
-    assert resolve(once, 8)[0].pretty_text == once.pretty_text
+    once = derived()
+    assert derive(once, 8)[0].pretty_text == once.pretty_text
 
 
 # Where a transfer run starts.
@@ -220,13 +220,13 @@ def test_resolving_twice_changes_nothing():
 
 def test_transfer_without_a_checkpoint_says_what_to_add():
     with pytest.raises(ConfigError, match='--pretrained CHECKPOINT, or --pretrained scratch'):
-        resolve(load('transfer/cifar/cifar10_vitt_finetune.py'))
+        derive(load('transfer/cifar/cifar10_vitt_finetune.py'))
 
 
 def test_the_checkpoint_reaches_the_encoder():
     path = 'transfer/cifar/cifar10_vitt_finetune.py'
-    assert resolved(path, pretrained='a.pth').model.backbone.pretrained == 'a.pth'
-    cfg, notes = resolve(load(path, pretrained='scratch'))
+    assert derived(path, pretrained='a.pth').model.backbone.pretrained == 'a.pth'
+    cfg, notes = derive(load(path, pretrained='scratch'))
     assert cfg.model.backbone.pretrained is None
     assert any('random weights' in note for note in notes)
 
@@ -248,18 +248,18 @@ def test_the_checkpoint_reaches_the_encoder():
 )
 def test_contradictions_are_named(options, message):
     with pytest.raises(ConfigError, match=message):
-        resolve(load(**options))
+        derive(load(**options))
 
 
 def test_groups_are_checked_by_process_not_by_total_batch():
     with pytest.raises(ConfigError, match='batch of 2 images'):
-        resolve(load(train_dataloader__batch_size=2), world_size=2)
+        derive(load(train_dataloader__batch_size=2), world_size=2)
 
 
 @pytest.mark.parametrize('cuda', [True, False])
 def test_sync_bn_is_bn_without_a_gpu(cuda):
     cfg = load(model__norm_cfg=dict(type='SyncBN'), model__heads=[dict(norm=dict(type='SyncBN'))])
-    result, notes = resolve(cfg, cuda=cuda)
+    result, notes = derive(cfg, cuda=cuda)
     types = [result.model.norm_cfg.type, result.model.heads[0].norm.type]
     assert types == (['SyncBN'] * 2 if cuda else ['BN'] * 2)
     assert any('2 SyncBN' in note for note in notes) is not cuda

@@ -5,27 +5,27 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mixae.derive.resolve import resolve
+from mixae.derive import derive
 from mixae.errors import ConfigError
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer'
 CONFIGS = sorted([*ROOT.glob('coco/*.py'), *ROOT.glob('ade20k/*.py')])
 
 
-def resolved(name, world_size=8, cuda=True, **options):
+def derived(name, world_size=8, cuda=True, **options):
     cfg = Config.fromfile(ROOT / name)
     cfg.merge_from_dict({'pretrained': 'epoch_800.pth', **options})
-    return resolve(cfg, world_size, cuda)
+    return derive(cfg, world_size, cuda)
 
 
-def unresolved(node, path=''):
+def underived(node, path=''):
     """Paths of the entries that a Runner would trip over."""
     left = []
     items = node.items() if isinstance(node, dict) else enumerate(node)
     for key, value in items:
         where = f'{path}.{key}'
         if isinstance(value, dict | list | tuple):
-            left += unresolved(value, where)
+            left += underived(value, where)
         elif value is None:
             left.append(where.lstrip('.'))
     return left
@@ -33,16 +33,16 @@ def unresolved(node, path=''):
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_nothing_is_left_open(path):
-    cfg, _ = resolved(path.relative_to(ROOT))
+    cfg, _ = derived(path.relative_to(ROOT))
     parts = {k: v for k, v in cfg.to_dict().items() if not k.endswith('_pipeline')}
-    left = unresolved({k: v for k, v in parts.items() if v is not None or k != 'load_from'})
+    left = underived({k: v for k, v in parts.items() if v is not None or k != 'load_from'})
     assert [p for p in left if p != 'train_dataloader.batch_sampler'] == []
 
 
 @pytest.mark.parametrize('path', CONFIGS, ids=lambda p: f'{p.parent.name}/{p.stem}')
 def test_none_starts_without_a_checkpoint(path):
     with pytest.raises(ConfigError, match='--pretrained CHECKPOINT'):
-        resolve(Config.fromfile(path))
+        derive(Config.fromfile(path))
 
 
 @pytest.mark.parametrize(
@@ -58,26 +58,26 @@ def test_none_starts_without_a_checkpoint(path):
     ],
 )
 def test_the_published_rate_is_that_of_8_gpus(name, rate, batch):
-    cfg, notes = resolved(name)
+    cfg, notes = derived(name)
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
     assert any(f'Effective batch {batch} =' in note for note in notes)
-    cfg, _ = resolved(name, world_size=4)
+    cfg, _ = derived(name, world_size=4)
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate / 2)
-    cfg, _ = resolved(name, world_size=4, **{'optim_wrapper.accumulative_counts': 2})
+    cfg, _ = derived(name, world_size=4, **{'optim_wrapper.accumulative_counts': 2})
     assert cfg.optim_wrapper.optimizer.lr == pytest.approx(rate)
 
 
 def test_the_schedule_follows_the_length():
-    cfg, _ = resolved('coco/maskrcnn_vitb_1x.py')
+    cfg, _ = derived('coco/maskrcnn_vitb_1x.py')
     assert [s.get('milestones', s.end) for s in cfg.param_scheduler] == [500, [8, 11]]
     assert cfg.train_cfg.val_interval == 12
-    cfg, _ = resolved('coco/maskrcnn_vitb_1x.py', **{'train_cfg.max_epochs': 24})
+    cfg, _ = derived('coco/maskrcnn_vitb_1x.py', **{'train_cfg.max_epochs': 24})
     assert cfg.param_scheduler[1].milestones == [16, 22]
-    cfg, _ = resolved('coco/vitdet_vitb_100e.py')
+    cfg, _ = derived('coco/vitdet_vitb_100e.py')
     assert cfg.param_scheduler[1].milestones == [89, 96]
-    cfg, _ = resolved('ade20k/upernet_vitb_160k.py')
+    cfg, _ = derived('ade20k/upernet_vitb_160k.py')
     assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 1500), (1500, 160000)]
-    cfg, notes = resolved('ade20k/upernet_vitb_160k.py', **{'train_cfg.max_iters': 1000})
+    cfg, notes = derived('ade20k/upernet_vitb_160k.py', **{'train_cfg.max_iters': 1000})
     assert [(s.begin, s.end) for s in cfg.param_scheduler] == [(0, 100), (100, 1000)]
     assert cfg.train_cfg.val_interval == 1000
     assert any('does not fit in 1000 iterations' in note for note in notes)
@@ -85,18 +85,18 @@ def test_the_schedule_follows_the_length():
 
 def test_widths_follow_the_encoder():
     for name, width in (('b', 768), ('l', 1024), ('s', 384)):
-        cfg, _ = resolved('coco/maskrcnn_vitb_1x.py', **{'model.backbone.arch': name})
+        cfg, _ = derived('coco/maskrcnn_vitb_1x.py', **{'model.backbone.arch': name})
         assert cfg.model.neck[0].embed_dim == width
         assert cfg.model.neck[1].in_channels == [width] * 4
-        cfg, _ = resolved('coco/vitdet_vitb_100e.py', **{'model.backbone.arch': name})
+        cfg, _ = derived('coco/vitdet_vitb_100e.py', **{'model.backbone.arch': name})
         assert cfg.model.neck.in_channels == width
-        cfg, _ = resolved('ade20k/upernet_vitb_160k.py', **{'model.backbone.arch': name})
+        cfg, _ = derived('ade20k/upernet_vitb_160k.py', **{'model.backbone.arch': name})
         head = cfg.model.decode_head
         assert (head.in_channels, head.channels) == ([width] * 4, width)
         assert (head.num_classes, cfg.model.auxiliary_head.in_channels) == (150, width)
-        cfg, _ = resolved('ade20k/linear_vitb_160k.py', **{'model.backbone.arch': name})
+        cfg, _ = derived('ade20k/linear_vitb_160k.py', **{'model.backbone.arch': name})
         assert cfg.model.decode_head.channels == 4 * width
-        cfg, _ = resolved('ade20k/linear_vitb_40k.py', **{'model.backbone.arch': name})
+        cfg, _ = derived('ade20k/linear_vitb_40k.py', **{'model.backbone.arch': name})
         head = cfg.model.decode_head
         assert (head.in_channels, head.channels, head.num_classes) == (width, width, 150)
 
@@ -108,28 +108,28 @@ def test_widths_follow_the_encoder():
 def test_layers_are_the_published_ones_of_each_depth(arch, used, everywhere):
     options = {'model.backbone.arch': arch}
     for name in ('coco/maskrcnn_vitb_1x.py', 'coco/cascade_vitb_1x.py'):
-        cfg, notes = resolved(name, **options)
+        cfg, notes = derived(name, **options)
         assert cfg.model.backbone.out_indices == used
         assert not any('take no part' in note for note in notes)
     for name in ('ade20k/upernet_vitb_160k.py', 'ade20k/linear_vitb_160k.py'):
-        assert resolved(name, **options)[0].model.backbone.out_indices == used
-    cfg, notes = resolved('coco/vitdet_vitb_100e.py', **options)
+        assert derived(name, **options)[0].model.backbone.out_indices == used
+    cfg, notes = derived('coco/vitdet_vitb_100e.py', **options)
     assert cfg.model.backbone.global_layers == everywhere
     assert not any('take no part' in note for note in notes)
 
 
 def test_layers_that_take_no_part_are_named():
     name, indices = 'coco/maskrcnn_vitb_1x.py', {'model.backbone.out_indices': [3, 5, 7, 11]}
-    _, notes = resolved(name, **indices, **{'model.backbone.arch': 'l'})
+    _, notes = derived(name, **indices, **{'model.backbone.arch': 'l'})
     assert any('ends at layer 11 of 0..23' in note for note in notes)
     for wrong in ([3, 12], [-13, 11]):
         with pytest.raises(ConfigError, match=r'there are layers 0\.\.11'):
-            resolved(name, **{'model.backbone.out_indices': wrong})
+            derived(name, **{'model.backbone.out_indices': wrong})
     shallow = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
     cfg = Config.fromfile(ROOT / name)
     cfg.pretrained, cfg.model.backbone.arch = 'scratch', shallow
     with pytest.raises(ConfigError, match='names a layer twice; an encoder of 2 layers'):
-        resolve(cfg)
+        derive(cfg)
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_layers_that_take_no_part_are_named():
 def test_patches_that_a_detector_is_not_made_for_are_refused(name, options, message):
     options = {f'model.backbone.{key}': value for key, value in options.items()}
     with pytest.raises(ConfigError, match=message):
-        resolved(f'coco/{name}.py', **options)
+        derived(f'coco/{name}.py', **options)
 
 
 def test_patches_of_another_size_take_anchors_and_regions_of_theirs():
@@ -152,16 +152,16 @@ def test_patches_of_another_size_take_anchors_and_regions_of_theirs():
     cfg.pretrained, cfg.model.backbone.patch_size = 'epoch_800.pth', 8
     cfg.model.rpn_head.anchor_generator.strides = [2, 4, 8, 16, 32]
     with pytest.raises(ConfigError, match=r'SingleRoIExtractor of the detector has featmap_strid'):
-        resolve(cfg)
+        derive(cfg)
     for part in ('bbox_roi_extractor', 'mask_roi_extractor'):
         cfg.model.roi_head[part].featmap_strides = [2, 4, 8, 16]
-    resolve(cfg)
+    derive(cfg)
 
 
 def test_scales_and_crops_follow_the_encoders_image_size():
     for size in (512, 640):
         given = size if size == 512 else [size, size]
-        cfg, _ = resolved('ade20k/upernet_vitb_160k.py', **{'model.backbone.img_size': given})
+        cfg, _ = derived('ade20k/upernet_vitb_160k.py', **{'model.backbone.img_size': given})
         pipeline = cfg.train_dataloader.dataset.pipeline
         assert pipeline[3].scale == cfg.val_dataloader.dataset.pipeline[1].scale == (4 * size, size)
         assert cfg.test_dataloader.dataset.pipeline[1].scale == (4 * size, size)
@@ -172,7 +172,7 @@ def test_scales_and_crops_follow_the_encoders_image_size():
 @pytest.mark.parametrize('size', [512, 640])
 def test_views_of_a_multi_scale_test_are_no_smaller_than_the_slide(size):
     options = {'model.backbone.img_size': size}
-    cfg, _ = resolved('ade20k/upernet_vitb_160k_ms.py', **options)
+    cfg, _ = derived('ade20k/upernet_vitb_160k_ms.py', **options)
     views, flips, *_ = cfg.test_dataloader.dataset.pipeline[1].transforms
     # As SETR's resize in BEiT's and iBOT's tests: ratios below 1 are enlarged to the slide.
     assert [view.scale for view in views] == [
@@ -187,19 +187,19 @@ def test_views_of_a_multi_scale_test_are_no_smaller_than_the_slide(size):
 
 
 def test_one_option_names_the_data():
-    cfg, _ = resolved('coco/vitdet_vitb_100e.py', data_root='/data/coco')
+    cfg, _ = derived('coco/vitdet_vitb_100e.py', data_root='/data/coco')
     for split in ('train', 'val', 'test'):
         assert cfg[f'{split}_dataloader'].dataset.data_root == '/data/coco'
     for evaluator in (cfg.val_evaluator, cfg.test_evaluator):
         assert evaluator.ann_file == '/data/coco/annotations/instances_val2017.json'
-    cfg, _ = resolved('ade20k/linear_vitb_160k.py', data_root='/data/ade')
+    cfg, _ = derived('ade20k/linear_vitb_160k.py', data_root='/data/ade')
     assert cfg.train_dataloader.dataset.data_root == '/data/ade'
 
 
 def test_without_a_gpu_it_runs_in_float32():
-    cfg, notes = resolved('coco/cascade_vitb_1x.py', cuda=False)
+    cfg, notes = derived('coco/cascade_vitb_1x.py', cuda=False)
     assert cfg.optim_wrapper.type == 'OptimWrapper'
     assert 'SyncBN' not in cfg.pretty_text
     assert any('float16' in note for note in notes)
-    cfg, _ = resolved('coco/cascade_vitb_1x.py')
+    cfg, _ = derived('coco/cascade_vitb_1x.py')
     assert cfg.optim_wrapper.type == 'AmpOptimWrapper' and 'SyncBN' in cfg.pretty_text

@@ -1,0 +1,85 @@
+"""The components that a config names, and their classes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import mmengine.registry as root
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmpretrain.registry import BATCH_AUGMENTS
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_features')
+# Where the parts of a config are registered. A part's own parts are looked up where it is, but for
+# those that `_INNER` names by their key.
+_SECTIONS = {
+    'model': (root.MODELS, root.TASK_UTILS),
+    **{name: (root.DATASETS,) for name in LOADERS},
+    **{f'{split}_evaluator': (root.METRICS,) for split in ('val', 'test')},
+    **{f'{split}_cfg': (root.LOOPS,) for split in ('train', 'val', 'test')},
+    'default_hooks': (root.HOOKS,),
+    'custom_hooks': (root.HOOKS,),
+    'optim_wrapper': (root.OPTIM_WRAPPERS,),
+    'param_scheduler': (root.PARAM_SCHEDULERS,),
+    'visualizer': (root.VISUALIZERS,),
+}
+_INNER = {
+    'sampler': (root.DATA_SAMPLERS,),
+    'batch_sampler': (root.DATA_SAMPLERS,),
+    'pipeline': (root.TRANSFORMS,),
+    'transforms': (root.TRANSFORMS,),
+    'probe': (root.TASK_UTILS,),
+    'optimizer': (root.OPTIMIZERS,),
+    'vis_backends': (root.VISBACKENDS,),
+    'augments': (BATCH_AUGMENTS,),
+}
+
+
+@dataclass(frozen=True)
+class Component:
+    """One dict of a config that has a ``type``.
+
+    Attributes:
+        path (str): Where it is, such as 'model.neck' or 'train_dataloader.dataset.pipeline[0]'.
+        options (dict): The dict itself, not a copy.
+        cls (type, optional): The class; None where its name is in none of the registries that
+            belong to the place (some types of mmcv are no registry's).
+    """
+
+    path: str
+    options: dict
+    cls: type | None
+
+    @property
+    def names(self) -> list[str]:
+        """The class and those it inherits from, with their libraries, such as 'mmdet.FPN'."""
+        return [f'{one.__module__.split(".")[0]}.{one.__name__}' for one in self.cls.__mro__]
+
+
+def components(cfg: Config) -> Iterator[Component]:
+    """All components of a config, each after those that contain it."""
+    for section, registries in _SECTIONS.items():
+        if cfg.get(section):
+            yield from _walk(cfg[section], section, registries, cfg.get('default_scope'))
+
+
+def _walk(node, path: str, registries: tuple[Registry, ...], scope) -> Iterator[Component]:
+    if isinstance(node, dict):
+        if 'type' in node:
+            yield Component(path, node, find_class(node['type'], registries, scope))
+        for key, value in list(node.items()):
+            yield from _walk(value, f'{path}.{key}', _INNER.get(key, registries), scope)
+    elif isinstance(node, list | tuple):
+        for index, value in enumerate(node):
+            yield from _walk(value, f'{path}[{index}]', registries, scope)
+
+
+def find_class(name, registries: tuple[Registry, ...], scope: str | None) -> type | None:
+    """The class that a ``type`` of a config means."""
+    if not isinstance(name, str):
+        return name if isinstance(name, type) else None
+    for one in registries:
+        with one.switch_scope_and_registry(scope) as there:
+            found = there.get(name)
+        if found is not None:
+            return found
+    return None

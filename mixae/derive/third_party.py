@@ -1,0 +1,131 @@
+"""What components of mmpretrain, mmdet, mmseg and mmcv derive: one table.
+
+Classes of ours, and of users, have a classmethod ``derive(options, facts)`` instead.
+"""
+
+from timm.layers import to_2tuple
+
+from mixae.derive.facts import Facts
+from mixae.errors import ConfigError
+
+
+def _square(facts: Facts) -> int | None:
+    """The side of the encoder's input in pixels; None for an input that is not square."""
+    size = facts.encoder.get('img_size')
+    return size if isinstance(size, int) else None
+
+
+def _crop(options: dict, facts: Facts) -> None:
+    """A crop or resize of classification has the encoder's input size."""
+    size = facts.encoder.get('img_size')
+    facts.fill(options, scale=size, crop_size=size)
+
+
+def _seg_resize(options: dict, facts: Facts) -> None:
+    """mmseg's scale is (long, short): no image of a usual shape is limited by its long side."""
+    if size := _square(facts):
+        facts.fill(options, scale=(4 * size, size))
+
+
+def _seg_crop(options: dict, facts: Facts) -> None:
+    if size := _square(facts):
+        facts.fill(options, crop_size=(size, size))
+
+
+def _seg_view(options: dict, facts: Facts) -> None:
+    """A view of a multi-scale test: no smaller than the slide, as in BEiT and iBOT."""
+    if size := _square(facts):
+        ratio = options.pop('ratio', 1)
+        facts.fill(options, scale=max(size, int(size * ratio)))
+
+
+def _seg_preprocessor(options: dict, facts: Facts) -> None:
+    if size := _square(facts):
+        facts.fill(options, size=(size, size))
+
+
+def _segmentor(options: dict, facts: Facts) -> None:
+    """Slides have the encoder's input size and overlap by a third, as in BEiT: 341 of 512."""
+    if size := _square(facts):
+        stride = size * 2 // 3
+        facts.fill(options.get('test_cfg'), crop_size=(size, size), stride=(stride, stride))
+
+
+def _decode_head(options: dict, facts: Facts) -> None:
+    widths = facts.encoder.get('out_channels') or [None]
+    several = isinstance(options.get('in_index'), list | tuple)
+    concatenated = options.get('input_transform') == 'resize_concat'
+    facts.fill(
+        options,
+        in_channels=widths if several else widths[0],
+        channels=sum(widths) if concatenated else widths[0],
+        num_classes=facts.num_classes,
+    )
+
+
+def _detector(options: dict, facts: Facts) -> None:
+    """Anchors and regions must lie on the neck's maps; mmdet's are of strides 4, 8, ... pixels."""
+    necks = options.get('neck') or []
+    necks = [necks] if isinstance(necks, dict) else necks
+    if not facts.encoder or not necks or any('start_level' in neck for neck in necks):
+        return
+    scales = {
+        'SimpleFeaturePyramid': necks[0].get('scales', (4, 2, 1, 0.5)),
+        'Feature2Pyramid': necks[0].get('rescales', (4, 2, 1, 0.5)),
+    }.get(str(necks[0].get('type')).split('.')[-1])
+    if scales is None:
+        return
+    patch_size = facts.encoder['patch_size']
+    strides = [to_2tuple(patch_size)[0] / scale for scale in scales]
+    for node in walk([options.get('rpn_head'), options.get('roi_head')]):
+        for key in {'strides', 'featmap_strides'} & set(node):
+            # Further maps are pooled by 2.
+            further = [strides[-1] * 2**k for k in range(1, len(node[key]))]
+            if list(node[key]) != [*strides, *further][: len(node[key])]:
+                raise ConfigError(
+                    f'patch_size={patch_size} gives maps of strides {strides}, but '
+                    f'{node.get("type", "a part")} of the detector has {key}={list(node[key])}. '
+                    'Override the latter, in rpn_head.anchor_generator and every RoI extractor.'
+                )
+
+
+def walk(node):
+    """Every dict in a nested part of a config."""
+    if isinstance(node, dict):
+        yield node
+        node = node.values()
+    elif not isinstance(node, list | tuple):
+        return
+    for value in node:
+        yield from walk(value)
+
+
+# Library and class of the code (it holds for classes that inherit from it), and what is derived:
+# options with their names in `Facts.encoder`, or a function of (options, facts).
+TABLE = {
+    'mmpretrain.MAEPretrainDecoder': dict(
+        num_patches='num_patches', patch_size='patch_size', embed_dim='width'
+    ),
+    'mmpretrain.MAEPretrainHead': dict(patch_size='patch_size'),
+    'mmpretrain.LinearClsHead': dict(in_channels='width'),
+    'mmpretrain.VisionTransformerClsHead': dict(in_channels='width'),
+    'mmpretrain.ClsBatchNormNeck': dict(input_features='width'),
+    'mmpretrain.RandomResizedCrop': _crop,
+    'mmpretrain.CenterCrop': _crop,
+    'mmcv.CenterCrop': _crop,
+    'mmpretrain.RandomCrop': _crop,
+    'mmpretrain.ResizeEdge': _crop,
+    'mmdet.FPN': dict(in_channels='out_channels'),
+    'mmdet.MaskRCNN': _detector,
+    'mmdet.CascadeRCNN': _detector,
+    'mmdet.FasterRCNN': _detector,
+    'mmseg.Feature2Pyramid': dict(embed_dim='width'),
+    'mmseg.BaseDecodeHead': _decode_head,
+    'mmseg.EncoderDecoder': _segmentor,
+    'mmseg.SegDataPreProcessor': _seg_preprocessor,
+    'mmcv.Resize': _seg_resize,
+    'mmseg.Resize': _seg_resize,
+    'mmcv.RandomResize': _seg_resize,
+    'mmseg.ResizeShortestEdge': _seg_view,
+    'mmseg.RandomCrop': _seg_crop,
+}
