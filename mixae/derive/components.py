@@ -1,12 +1,17 @@
 """The components that a config names, and their classes."""
 
+import contextlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import mmengine.registry as root
 from mmengine.config import Config
 from mmengine.registry import Registry
-from mmpretrain.registry import BATCH_AUGMENTS
+
+# The mm* packages print, each at import, that an optional back-end of theirs is absent.
+with contextlib.redirect_stdout(io.StringIO()):
+    from mmpretrain.registry import BATCH_AUGMENTS
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_features')
 # Where the parts of a config are registered. A part's own parts are looked up where it is, but for
@@ -31,6 +36,8 @@ _INNER = {
     'optimizer': (root.OPTIMIZERS,),
     'vis_backends': (root.VISBACKENDS,),
     'augments': (BATCH_AUGMENTS,),
+    'init_cfg': (root.WEIGHT_INITIALIZERS,),
+    'collate_fn': (),  # a function
 }
 
 
@@ -43,29 +50,42 @@ class Component:
         options (dict): The dict itself, not a copy.
         cls (type, optional): The class; None where its name is in none of the registries that
             belong to the place (some types of mmcv are no registry's).
+        registries (tuple[Registry]): Those.
     """
 
     path: str
     options: dict
     cls: type | None
+    registries: tuple[Registry, ...]
+
+    @property
+    def known(self) -> list[str]:
+        """The names that ``type`` could have here."""
+        return [name for one in self.registries for name in _names(one)]
 
     @property
     def names(self) -> list[str]:
         """The class and those it inherits from, with their libraries, such as 'mmdet.FPN'."""
-        return [f'{one.__module__.split(".")[0]}.{one.__name__}' for one in self.cls.__mro__]
+        return [
+            f'{one.__module__.split(".")[0]}.{one.__name__}'
+            for one in getattr(self.cls, '__mro__', ())
+        ]
 
 
-def components(cfg: Config) -> Iterator[Component]:
+def components(cfg: Config) -> list[Component]:
     """All components of a config, each after those that contain it."""
-    for section, registries in _SECTIONS.items():
-        if cfg.get(section):
-            yield from _walk(cfg[section], section, registries, cfg.get('default_scope'))
+    found = []
+    with contextlib.redirect_stdout(io.StringIO()):
+        for section, registries in _SECTIONS.items():
+            if cfg.get(section):
+                found += _walk(cfg[section], section, registries, cfg.get('default_scope'))
+    return found
 
 
 def _walk(node, path: str, registries: tuple[Registry, ...], scope) -> Iterator[Component]:
     if isinstance(node, dict):
         if 'type' in node:
-            yield Component(path, node, find_class(node['type'], registries, scope))
+            yield Component(path, node, find_class(node['type'], registries, scope), registries)
         for key, value in list(node.items()):
             yield from _walk(value, f'{path}.{key}', _INNER.get(key, registries), scope)
     elif isinstance(node, list | tuple):
@@ -83,3 +103,8 @@ def find_class(name, registries: tuple[Registry, ...], scope: str | None) -> typ
         if found is not None:
             return found
     return None
+
+
+def _names(registry: Registry) -> list[str]:
+    children = [name for child in registry.children.values() for name in _names(child)]
+    return [*registry.module_dict, *children]

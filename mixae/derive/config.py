@@ -5,7 +5,15 @@ import os
 from collections.abc import Iterator
 
 from mmengine.config import Config
+from mmengine.runner import Runner
 
+from mixae.derive.checks import (
+    check_component,
+    check_loader,
+    check_numbers,
+    check_options,
+    check_top_level,
+)
 from mixae.derive.components import LOADERS, Component, components
 from mixae.derive.facts import AUTO, REQUIRED, Facts
 from mixae.derive.schedule import derive_learning_rate, derive_schedule
@@ -48,15 +56,20 @@ def derive(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config,
             what a run would only trip over later.
     """
     cfg = copy.deepcopy(cfg)
+    check_top_level(cfg)
+    check_numbers(cfg)
     facts = Facts(cfg, world_size, cuda)
     _derive_start(facts)
-    found = list(components(cfg))
+    found = components(cfg)
     for one in found:
         if one.path == 'model.backbone' and hasattr(one.cls, 'dimensions'):
             _derive_component(one, facts)  # which layers it returns is one of its dimensions
             facts.encoder = one.cls.dimensions(one.options)
     for one in found:
         _derive_component(one, facts)
+    for one in found:
+        check_component(one)
+    check_options(cfg.get('randomness') or {}, Runner.set_randomness, 'randomness')
     _derive_annotations(facts)
     _derive_loaders(facts)
     derive_schedule(facts)
@@ -117,6 +130,7 @@ def _derive_loaders(facts: Facts) -> None:
     """No persistent workers where there are none, no pinned memory without a GPU."""
     for name in LOADERS:
         if loader := facts.cfg.get(name):
+            check_loader(loader, name)
             if loader.get('num_workers', 0) == 0:
                 loader.persistent_workers = False
             if not facts.cuda:

@@ -6,23 +6,19 @@ import sys
 from pathlib import Path
 
 import torch.distributed
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 
+from mixae.derive.checks import nearest
+from mixae.engine.options import add_options_argument, merge_options
 from mixae.errors import ConfigError, DataError, MixaeError
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments OpenMMLab's users know."""
     parser.add_argument('--work-dir', help='folder of logs, checkpoints and records')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override settings of the config: key=value, nested keys with dots, lists as '
-        'key="[a,b]"',
-    )
+    add_options_argument(parser, '--cfg-options', 'the config')
     parser.add_argument('--budget', help='the budget in words, for the run record')
     parser.add_argument(
         '--launcher',
@@ -37,21 +33,51 @@ def load_config(args: argparse.Namespace) -> Config:
     """The config file with the common arguments merged in.
 
     Raises:
-        ConfigError: If there is no such file.
+        ConfigError: A file that is no config of a run, an override that cannot be used, a launcher
+            that did not start this process, or a work directory that is a file.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not Path(args.config).is_file():
-        raise ConfigError(f'There is no config file {args.config}.')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
+    variable = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID'}.get(args.launcher)
+    if variable and variable not in os.environ:
+        script = {'pytorch': 'tools/dist_train.sh', 'slurm': 'tools/slurm_train.sh'}[args.launcher]
+        raise ConfigError(
+            f'--launcher {args.launcher}: {variable} is not set, so this process was not started '
+            f'by it. Use {script}, or leave --launcher out.'
+        )
     cfg.launcher = args.launcher
-    if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+    merge_options(cfg, args.cfg_options)
     if args.budget is not None:
         cfg.budget = args.budget
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(default_work_dir(args.config))
+    return cfg
+
+
+def read_config(path: str | Path) -> Config:
+    """A config of a run.
+
+    Raises:
+        ConfigError: No such file, a file that is no Python config, or a suite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        others = [str(path.with_name(other.name)) for other in path.parent.glob('*.py')]
+        raise ConfigError(f'There is no config file {path}{nearest(str(path), others)}')
+    if path.suffix != '.py':
+        raise ConfigError(f'{path} is no config: expected a Python file (.py).')
+    try:
+        cfg = Config.fromfile(path)
+    except MixaeError:
+        raise
+    except Exception as error:
+        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    if 'evaluate' in cfg and 'columns' in cfg:
+        raise ConfigError(f'{path} is a suite: run it with tools/run_suite.py.')
+    if 'model' not in cfg:
+        raise ConfigError(f'{path} is no config of a run: it has no model.')
     return cfg
 
 
@@ -92,7 +118,20 @@ def train(
     Returns:
         MixaeRunner: The runner, after training.
     """
+    missing = [
+        key for key in ('train_cfg', 'train_dataloader', 'optim_wrapper') if cfg.get(key) is None
+    ]
+    if missing:
+        raise ConfigError(
+            f'{cfg.filename} trains nothing: {", ".join(missing)} not set. Evaluations without '
+            'training run with tools/test.py.'
+        )
     if pretrained is not None:
+        if 'pretrained' not in cfg:
+            raise ConfigError(
+                f'--pretrained {pretrained}: {cfg.filename} is no transfer config; pre-training '
+                'starts from random weights.'
+            )
         cfg.pretrained = pretrained
     if resume:
         cfg.resume = True
@@ -119,6 +158,11 @@ def test(cfg: Config, checkpoint: str) -> dict:
     Returns:
         dict: The metrics.
     """
+    if cfg.get('test_dataloader') is None or cfg.get('test_cfg') is None:
+        raise ConfigError(
+            f'{cfg.filename} evaluates nothing: it has no test_dataloader or no test_cfg. A '
+            'pre-training is evaluated by a config of configs/transfer.'
+        )
     if 'pretrained' in cfg and not cfg.get('train_cfg'):
         cfg.pretrained = checkpoint
     else:

@@ -1,0 +1,118 @@
+"""Overrides of a config from the command line: what is typed arrives."""
+
+import argparse
+import ast
+from collections.abc import Sequence
+
+import yaml
+from mmengine.config import Config
+
+from mixae.derive.checks import check_top_level
+from mixae.derive.facts import AUTO, REQUIRED
+from mixae.errors import ConfigError
+
+_WORDS = {'true': True, 'false': False, 'none': None, 'null': None}
+
+
+def add_options_argument(parser: argparse.ArgumentParser, name: str, what: str) -> None:
+    """An argument of KEY=VALUE pairs, for :func:`merge_options`."""
+    parser.add_argument(
+        name,
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY=VALUE',
+        help=f'overrides of {what}: nested keys with dots; lists as "KEY=[a, b]"; a value that '
+        'replaces a string is taken as it is typed',
+    )
+
+
+def merge_options(cfg: Config, pairs: Sequence[str]) -> None:
+    """Override settings of a config by KEY=VALUE pairs, in place.
+
+    A value that replaces a string stays the string that was typed, blanks, commas and digits
+    included. Any other is read as Python writes it (numbers, True, None, "strings", lists, tuples,
+    dicts) or, where that fails, as a list of words or a word. mmengine's ``DictAction`` takes
+    blanks out of strings and cuts them at commas.
+
+    Raises:
+        ConfigError: A pair without a key or a value, a path into what has no keys, brackets that
+            do not match, or a key that nothing reads.
+    """
+    parsed = {}
+    for pair in pairs:
+        key, equals, text = pair.partition('=')
+        if not equals or not all(key.split('.')):
+            raise ConfigError(f'{pair!r}: expected KEY=VALUE, with nested keys as a.b.c=VALUE.')
+        if not text:
+            raise ConfigError(
+                f'{key}= has no value: {key}=None turns it off, {key}=\'""\' is an empty string.'
+            )
+        parsed[key] = parse_value(text, _current(cfg, key), key)
+    check_top_level(cfg, parsed)
+    cfg.merge_from_dict(parsed)
+
+
+def _current(cfg: Config, key: str):
+    """The value that an override replaces; None where there is none."""
+    node, path = cfg, []
+    for part in key.split('.'):
+        if isinstance(node, list | tuple):
+            if not part.lstrip('-').isdigit() or not -len(node) <= int(part) < len(node):
+                raise ConfigError(
+                    f'{key}: {".".join(path)} is a list of {len(node)}; expected an index from 0 '
+                    f'to {len(node) - 1}, got {part!r}.'
+                )
+            node = node[int(part)]
+        elif isinstance(node, dict | Config):
+            node = node.get(part)
+        elif node is not None:
+            raise ConfigError(f'{key}: {".".join(path)} is {node!r} and has no {part!r}.')
+        path.append(part)
+    return node
+
+
+def parse_value(text: str, current=None, key: str = 'value'):
+    """The value of an override.
+
+    Args:
+        text (str): As it was typed.
+        current: What it replaces; a string keeps the text as it is.
+        key (str): For messages.
+
+    Raises:
+        ConfigError: Brackets that do not match.
+    """
+    quoted = len(text) > 1 and text[0] == text[-1] and text[0] in '\'"'
+    if quoted:
+        return text[1:-1]
+    # Both words stand for what is no string of a person's.
+    if isinstance(current, str) and current not in (AUTO, REQUIRED) and text.lower() != 'none':
+        return text
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        value = _words(text, current, key)
+    if isinstance(value, tuple) and not text.startswith('('):
+        value = list(value)  # 8,11
+    return value
+
+
+def _words(text: str, current, key: str):
+    """A number such as nan, a list of words, or a word."""
+    if text[0] in '[({':
+        try:
+            value = yaml.safe_load(f'[{text[1:-1]}]' if text[0] == '(' else text)
+        except yaml.YAMLError:
+            value = None
+        if value is None or text[-1] != {'[': ']', '(': ')', '{': '}'}[text[0]]:
+            raise ConfigError(f'{key}={text}: its brackets do not match.')
+        return tuple(value) if text[0] == '(' else value
+    if isinstance(current, list | tuple) and ',' in text:
+        return [parse_value(word.strip(), key=key) for word in text.split(',')]
+    try:
+        return float(text)
+    except ValueError:
+        return text
