@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from mmengine.config import Config
 
+from mixae.derive.checks import check_options
+
 AUTO = 'auto'
 REQUIRED = 'required'
 
@@ -66,6 +68,14 @@ class Facts:
         for key, value in values.items():
             if options is not None and value is not None and options.get(key) == AUTO:
                 options[key] = value
+
+    def check(self, options: dict, cls: type, path: str) -> None:
+        """Make sure that ``options`` are arguments of ``cls``, where no ``type`` says so.
+
+        Raises:
+            ConfigError: Names the option, and those that there are.
+        """
+        check_options(options, cls, path)
 
     def note(self, text: str) -> None:
         """Say something in the log when the run starts."""

@@ -79,7 +79,14 @@ class MixedAE(MAE):
         """K is the number of one image's tokens; the group must divide patches and batch."""
         groups = group_size(options.get('mix_ratio', 0.25))
         num_patches = facts.encoder['num_patches']
-        facts.fill(options.get('attention'), topk=num_patches // groups + 1)
+        attention = options.get('attention') or {}
+        facts.check(attention, HomologousAttention, 'model.attention')
+        facts.fill(attention, topk=num_patches // groups + 1)
+        HomologousAttention(groups, **attention)  # has no weights, and checks its options
+        if (topk := attention.get('topk', 1)) > num_patches + groups:
+            raise ConfigError(
+                f'model.attention.topk={topk}: a mixed sample has {num_patches + groups} tokens.'
+            )
         if not facts.trains:
             return
         check_group(facts.batch_size, num_patches, groups)
