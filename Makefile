@@ -29,16 +29,17 @@ test: setup  ## the tests, without the slow ones
 test-all: setup  ## all tests
 	@$(PY) -m pytest $(ARGS)
 
-lint: setup  ## ruff: errors, imports, format
+lint: setup  ## ruff (errors, import order, format) and the floors of the package
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@.venv/bin/lint-imports
 
 format: setup  ## let ruff write what `make lint` asks for
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
 clean:  ## remove caches and build outputs; keeps .venv and work_dirs
-	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 clean-env: clean  ## remove .venv too
