@@ -193,7 +193,7 @@ def checkout(tmp_path, image_folder):
 
 def last_epoch_is_first(folder: Path) -> None:
     """Checkpoints of a run made small, under the name that the full run's would have."""
-    for path in folder.glob('work_dirs/*/epoch_1.pth'):
+    for path in folder.rglob('work_dirs/**/epoch_1.pth'):
         for epochs in (6, 12, 2000):
             target = path.with_name(f'epoch_{epochs}.pth')
             if not target.exists():
