@@ -40,7 +40,7 @@ class Problem(Exception):
 
 
 def check_machine() -> None:
-    """Raise Problem if this machine lacks something, before anything is written."""
+    """Raise Problem if this machine lacks something, before anything is downloaded."""
     if importlib.util.find_spec('ensurepip') is None:
         raise Problem(f'{sys.executable} has no ensurepip ({DEBIAN} {PYTHON_NAME}-venv)')
     for library in LIBRARIES if sys.platform == 'linux' else ():
@@ -166,7 +166,7 @@ def set_up() -> None:
         run(f'.venv with {PYTHON_NAME}', sys._base_executable, '-m', 'venv', '--clear', VENV)
     # pip's temporary files go to the disk whose space was checked; a killed one leaves gigabytes.
     shutil.rmtree(TEMPORARY, ignore_errors=True)
-    TEMPORARY.mkdir(parents=True)
+    TEMPORARY.mkdir(parents=True, exist_ok=True)
     os.environ['TMPDIR'] = str(TEMPORARY)
     if not holds(MMCV, mmcv_stamp()):
         check_mmcv_can_come()
@@ -179,7 +179,7 @@ def set_up() -> None:
         install_mmcv()
     pip('mixae itself', '--no-build-isolation', '--no-deps', '-e', ROOT)
     run('checking that everything works together', PYTHON, '-P', CHECK)
-    shutil.rmtree(TEMPORARY)
+    shutil.rmtree(TEMPORARY, ignore_errors=True)
     DONE.write_text(stamp_of_all())
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 def install(name: str, version: str, site: Path) -> None:
     info = site / f'{name}-{version}.dist-info'
-    if info.exists() and '--force-reinstall' not in sys.argv:
+    found = list(site.glob(f'{name}-{version}*.dist-info'))  # also 1.0+cpu, as for pip
+    if found and '--force-reinstall' not in sys.argv:
         return
     for old in site.glob(f'{name}-*.dist-info'):
         shutil.rmtree(old)
@@ -38,6 +39,10 @@ def main(site: Path, *arguments: str) -> str | None:
         (venv / 'bin').mkdir()
         shutil.copy(sys.argv[0], venv / 'bin/python')
         install('pip', '1.0', new)
+    elif '--dry-run' not in arguments and 'pip' in arguments:
+        # Kept out: foreign packages, and installations for the user. Given: a folder on that disk.
+        assert 'PYTHONPATH' not in os.environ and os.environ['PIP_USER'] == '0'
+        assert os.environ['TMPDIR'].startswith(str(site.parents[2])) and '-c' in arguments
     elif arguments[0] == '-P':
         if (site / 'onedl_mmcv').read_text() != next(site.glob('torch-*')).stem:
             return "mmcv's operators do not work"

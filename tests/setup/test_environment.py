@@ -44,7 +44,9 @@ class Checkout:
 
     def start(self, **environ) -> subprocess.Popen:
         command = [sys.executable, '-c', DRIVER, self.root / 'tools', self.python]
-        environ = {**os.environ, 'CXX': 'true', **environ}  # 'true' compiles anything
+        # A compiler that compiles anything, and what must not reach pip.
+        settings = {'CXX': 'true', 'PYTHONPATH': '/foreign', 'PIP_USER': '1'}
+        environ = {**os.environ, **settings, **environ}
         pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return subprocess.Popen(command, env=environ, start_new_session=True, **pipes)
 
@@ -96,6 +98,8 @@ def test_first_run_and_second_call(empty):
     start = time.monotonic()
     assert empty.set_up() == ['set-up: .venv is ready']
     assert time.monotonic() - start < 3
+    shutil.rmtree(empty.site / 'helper-1.0.dist-info')  # uninstalled by hand
+    assert 'installed helper 1.0' in empty.set_up()
 
 
 @pytest.mark.parametrize('environ', [{}, {'WHEEL': 'built for torch 1.0'}])
@@ -103,6 +107,13 @@ def test_another_torch_rebuilds_mmcv(checkout, environ):
     checkout.require(torch='torch==2.0')
     checkout.set_up(**environ)
     assert checkout.torches() == ('torch-2.0', 'torch-2.0')
+
+
+def test_a_torch_installed_by_hand_rebuilds_mmcv(checkout):
+    info = checkout.site / 'torch-1.0.dist-info'
+    info.rename(info.with_name('torch-1.0+cpu.dist-info'))
+    checkout.set_up()
+    assert checkout.torches() == ('torch-1.0+cpu', 'torch-1.0+cpu')
 
 
 def test_what_a_killed_pip_leaves_is_installed_again(checkout):
@@ -127,6 +138,7 @@ def test_killed_with_its_pip_and_repeated(checkout, building, number, code):
     process, hold = building
     os.killpg(process.pid, number)
     assert process.wait(60) == code
+    assert not (checkout.venv / '.setup/mmcv').exists()  # nothing vouches for what was replaced
     hold.unlink()
     lines = checkout.set_up()
     # torch was finished; the mmcv built for the old one was still there, and did not count.
