@@ -7,20 +7,31 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from pathlib import Path
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
+ROOT = Path(__file__).resolve().parents[2]
 FILES = ('build', 'torch', 'mmcv', 'runtime', 'tests', 'constraints')
 
 
-def read_pins(setup_env, root):
-    return {name: setup_env.read_pins(root / 'requirements' / f'{name}.txt') for name in FILES}
+def read_pins():
+    """Each requirements file's names and versions; every line must be ``name==version``."""
+    pins = {}
+    for file in FILES:
+        lines = (ROOT / 'requirements' / f'{file}.txt').read_text().splitlines()
+        texts = [line.split('#')[0].strip() for line in lines]
+        matches = [re.fullmatch(r'([\w.-]+)==([\w.!+-]+)', text) for text in texts if text]
+        pins[file] = {canonicalize_name(match[1]): match[2] for match in matches}
+    return pins
 
 
-def test_everything_that_is_pulled_in_is_pinned(setup_env, root):
-    pins = read_pins(setup_env, root)
+def test_everything_that_is_pulled_in_is_pinned():
+    pins = read_pins()
     pinned = set().union(*pins.values())
     todo, seen, open_ends = sorted(pinned - set(pins['constraints'])), set(), {}
     while todo:
@@ -32,7 +43,7 @@ def test_everything_that_is_pulled_in_is_pinned(setup_env, root):
             requirement = Requirement(text)
             if requirement.marker and not requirement.marker.evaluate({'extra': ''}):
                 continue
-            needed = setup_env.normalize(requirement.name)
+            needed = canonicalize_name(requirement.name)
             if needed not in pinned:
                 open_ends[needed] = name
             else:
@@ -40,31 +51,31 @@ def test_everything_that_is_pulled_in_is_pinned(setup_env, root):
     assert open_ends == {}, 'not pinned in requirements/constraints.txt (needed: by whom)'
 
 
-def test_no_package_is_pinned_in_two_versions(setup_env, root):
+def test_no_package_is_pinned_in_two_versions():
     versions = {}
-    for pins in read_pins(setup_env, root).values():
+    for pins in read_pins().values():
         for name, version in pins.items():
             versions.setdefault(name, set()).add(version)
     assert {name: found for name, found in versions.items() if len(found) > 1} == {}
 
 
-def test_the_environment_is_the_pinned_one(setup_env, root):
+def test_the_environment_is_the_pinned_one():
     for name in ('build', 'torch', 'mmcv', 'runtime', 'tests'):
-        for package, version in read_pins(setup_env, root)[name].items():
+        for package, version in read_pins()[name].items():
             assert importlib.metadata.version(package).split('+')[0] == version, package
 
 
 @pytest.fixture(scope='module')
-def wheel(root, tmp_path_factory):
+def wheel(tmp_path_factory):
     """The package built from its sources alone, beside stand-ins for data files."""
     folder = tmp_path_factory.mktemp('wheel')
     source = folder / 'source'
     source.mkdir()
     for name in ('setup.py', 'pyproject.toml', 'MANIFEST.in', 'LICENSE', 'CITATION.cff'):
-        shutil.copy(root / name, source)
+        shutil.copy(ROOT / name, source)
     for name in ('mixae', 'requirements'):
         shutil.copytree(
-            root / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '*.so')
+            ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__', '*.so')
         )
     (source / 'mixae' / 'deep' / 'data').mkdir(parents=True)
     (source / 'mixae' / 'deep' / '__init__.py').touch()
@@ -80,16 +91,16 @@ def wheel(root, tmp_path_factory):
     return names, metadata
 
 
-def test_the_wheel_holds_the_package_and_its_data(root, wheel):
+def test_the_wheel_holds_the_package_and_its_data(wheel):
     names, _ = wheel
-    modules = {str(path.relative_to(root)) for path in (root / 'mixae').rglob('*.py')}
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'mixae').rglob('*.py')}
     assert modules <= set(names)
     assert {'mixae/deep/data/schema.json', 'mixae/deep/page.html'} <= set(names)
     tops = {name.split('/')[0] for name in names if '.dist-info' not in name}
     assert tops == {'mixae'}
 
 
-def test_the_metadata(root, wheel):
+def test_the_metadata(wheel):
     _, text = wheel
     from mixae.version import __version__
 
@@ -101,29 +112,31 @@ def test_the_metadata(root, wheel):
         assert re.search(rf'^Requires-Dist: {name}>=', text, re.MULTILINE), name
 
 
-def test_supported_pythons_agree(setup_env, root):
-    script = (root / 'tools' / 'setup.sh').read_text()
-    shell = {tuple(map(int, v)) for v in re.findall(r'\b(\d)\.(\d+)(?= \||\) return)', script)}
-    assert shell == set(setup_env.SUPPORTED)
+def test_set_up_takes_the_pythons_that_the_package_supports(wheel):
+    _, text = wheel
+    supported = SpecifierSet(re.search('^Requires-Python: (.*)$', text, re.MULTILINE)[1])
+    script = (ROOT / 'tools/setup.sh').read_text()
+    taken = re.search(r'case \$version in (.*)\) exec', script)[1].split(' | ')
+    assert taken == [f'3.{minor}' for minor in range(30) if f'3.{minor}' in supported]
 
 
-def test_marks_are_declared(root):
-    settings = tomllib.loads((root / 'pyproject.toml').read_text())['tool']['pytest']['ini_options']
+def test_marks_are_declared():
+    settings = tomllib.loads((ROOT / 'pyproject.toml').read_text())['tool']['pytest']['ini_options']
     declared = {mark.split(':')[0] for mark in settings['markers']}
     assert declared >= {'slow', 'data', 'dense', 'browser'}
 
 
-def test_citation_names_the_papers(root):
-    citation = yaml.safe_load((root / 'CITATION.cff').read_text())
+def test_citation_names_the_papers():
+    citation = yaml.safe_load((ROOT / 'CITATION.cff').read_text())
     assert citation['license'] == 'Apache-2.0'
     found = {ref['identifiers'][0]['value'] for ref in citation['references']}
     assert found == {'arXiv:2303.17152', 'arXiv:2210.11470', 'arXiv:2111.06377'}
 
 
 @pytest.mark.skipif(shutil.which('git') is None, reason='no git here')
-def test_what_git_ignores(root, tmp_path):
+def test_what_git_ignores(tmp_path):
     subprocess.run(['git', 'init', '-q', tmp_path], check=True)
-    shutil.copy(root / '.gitignore', tmp_path)
+    shutil.copy(ROOT / '.gitignore', tmp_path)
 
     def ignored(path):
         command = ['git', '-C', tmp_path, 'check-ignore', '-q', path]
