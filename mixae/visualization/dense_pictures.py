@@ -11,7 +11,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mixae.checkpoints.read import misfit, read_checkpoint
+from mixae.checkpoints.load import load_model
 from mixae.derive.resolve import resolve
 from mixae.errors import ConfigError
 from mixae.registry import DATASETS, MODELS, VISUALIZERS
@@ -57,7 +57,6 @@ def draw_predictions(
             f'{cfg.filename} has neither detection heads nor a decode head; its model is '
             f'{model_cfg.get("type")}. Give the config of a detector or a segmentor.'
         )
-    state = read_checkpoint(checkpoint)['state_dict']
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     cfg = copy.deepcopy(cfg)
     if cfg.get('pretrained', '') is None:
@@ -65,10 +64,7 @@ def draw_predictions(
     cfg, _ = resolve(cfg, cuda=device != 'cpu')
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise misfit(checkpoint, model, error) from error
+    load_model(model, checkpoint)
     model.to(device).eval()
 
     dataset_cfg = cfg[f'{split}_dataloader'].dataset
