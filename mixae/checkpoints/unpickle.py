@@ -14,7 +14,6 @@ import argparse
 import io
 import math
 import pickletools
-import zipfile
 from collections import Counter, OrderedDict
 from pathlib import Path
 
@@ -148,9 +147,9 @@ def is_archive(path: Path) -> bool:
 def names(path: Path) -> set[str]:
     """The classes and functions that a file names, by their full names."""
     if is_archive(path):
-        with zipfile.ZipFile(path) as archive:
-            (pickle,) = (n for n in archive.namelist() if n.casefold().endswith('data.pkl'))
-            return _names_of(io.BytesIO(archive.read(pickle)))
+        # By torch's own reader: of a crafted archive, another might find another pickle.
+        archive = torch._C.PyTorchFileReader(str(path))
+        return _names_of(io.BytesIO(archive.get_record('data.pkl')))
     with open(path, 'rb') as file:  # magic number, version, system, content, storages
         return set().union(*(_names_of(file) for _ in range(5)))
 
