@@ -75,16 +75,23 @@ def export(
     theirs, unknown = HUGGING_FACE_VIT.from_ours(_split_qkv(state))
     _check(unknown, layout, checkpoint)
     config = hugging_face_config(state, num_heads)
-    # An earlier export's config goes first: a kill leaves none, which transformers says.
-    (out / 'config.json').unlink(missing_ok=True)
-    _save(theirs, out / 'model.safetensors', checkpoint)
+    weights = out / 'model.safetensors'
+    _check_other(weights, checkpoint)
+    with replace_whole(weights) as draft:
+        save_file(theirs, draft, metadata=dict(format='pt'))
+        # An earlier export's does not describe these: a kill leaves none, which transformers says.
+        (out / 'config.json').unlink(missing_ok=True)
     write_whole(out / 'config.json', json.dumps(config, indent=2) + '\n')
     return out
 
 
-def _save(state: dict[str, Tensor], out: Path, checkpoint: str | Path) -> None:
+def _check_other(out: Path, checkpoint: str | Path) -> None:
     if out.exists() and out.samefile(checkpoint):
         raise ConfigError(f'--out {out} is the checkpoint itself: name another file.')
+
+
+def _save(state: dict[str, Tensor], out: Path, checkpoint: str | Path) -> None:
+    _check_other(out, checkpoint)
     with replace_whole(out) as draft:
         if out.suffix == '.pth':
             torch.save(dict(state_dict=state), draft)
