@@ -1,6 +1,7 @@
 """Files of others run no code, whichever way they are read."""
 
 import contextlib
+import copy
 import json
 import os
 import pickle
@@ -21,7 +22,6 @@ from mixae.checkpoints.export import export
 from mixae.checkpoints.load import load_encoder, load_model
 from mixae.checkpoints.read import read_checkpoint
 from mixae.datasets.pseudo_labels import load_pseudo_labels
-from mixae.derive.resolve import resolve
 from mixae.engine import launch
 from mixae.engine.hooks.record import _description
 from mixae.engine.runner import latest_checkpoint
@@ -75,26 +75,41 @@ def command(mark) -> Call:
 # The ways in which a checkpoint is read. Each takes its path and the fixture of small configs.
 
 
-def model_of(config, small_config):
-    return resolve(small_config(config))[0].model
-
-
 def encoder(**options):
     return MaskedViT(ARCH, img_size=32, patch_size=8, **options)
 
 
-def student(path, small_config):
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        cfg = model_of(IMAE, small_config)
-        MODELS.build({**cfg, 'teacher': dict(checkpoint=str(path))})
+# An i-MAE's model, or an MAE's, with nothing left to derive.
+PARTS = dict(
+    backbone=dict(type='mixae.MaskedViT', arch=ARCH, img_size=32, patch_size=8, mask_ratio=0.75),
+    neck=dict(
+        type='mmpretrain.MAEPretrainDecoder',
+        num_patches=16,
+        patch_size=8,
+        embed_dim=16,
+        decoder_embed_dim=16,
+        decoder_depth=1,
+        decoder_num_heads=2,
+    ),
+    head=dict(
+        type='mmpretrain.MAEPretrainHead',
+        patch_size=8,
+        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
+    ),
+)
 
 
-def of_imae(function):
-    def load(path, small_config):
+def of_model(function):
+    def load(path, _):
+        config = copy.deepcopy(dict(type='mixae.IMAE', **PARTS))
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            function(model_of(IMAE, small_config), str(path))
+            function(config, str(path))
 
     return load
+
+
+def student(config, path):
+    MODELS.build({**config, 'teacher': dict(checkpoint=path)})
 
 
 def picture(path, small_config):
@@ -124,7 +139,7 @@ WAYS = {
     'encoder': lambda path, _: load_encoder(encoder(), path),
     'model': lambda path, _: load_model(encoder(), path),
     'backbone': lambda path, _: encoder(pretrained=str(path)).init_weights(),
-    'teacher': student,
+    'teacher': of_model(student),
     'pre-trained': lambda path, config: launch.train(config(TUNE, epochs=1), pretrained=str(path)),
     'resume file': resume_file,
     'resume folder': resume_folder,
@@ -134,9 +149,9 @@ WAYS = {
     'export': lambda path, _: export(path, 'timm', path.with_suffix('.safetensors')),
     'reconstructions': picture,
     'predictions': predictions,
-    "i-MAE's pictures": of_imae(load_imae),
-    "MAE's pictures": of_imae(load_mae),
-    'encoder of pictures': of_imae(lambda cfg, path: load_mae_encoder(cfg.backbone, path)),
+    "i-MAE's pictures": of_model(load_imae),
+    "MAE's pictures": of_model(load_mae),
+    'encoder of pictures': of_model(lambda cfg, path: load_mae_encoder(cfg['backbone'], path)),
     'separability': separability,
     'pseudo-labels': lambda path, config: make_pseudo_labels(
         config(KNN), str(path), path.with_suffix('.npz'), k=2
