@@ -87,8 +87,8 @@ def check_whole(path: str | Path) -> None:
                         pass
             except zipfile.BadZipFile as error:
                 raise CheckpointError(
-                    f'{path} is damaged: the checksum of {entry.filename} in it is another. Copy '
-                    'it again, or use an earlier checkpoint.'
+                    f'{path} is damaged: the checksum of {entry.filename!a} in it is another. '
+                    'Copy it again, or use an earlier checkpoint.'
                 ) from error
 
 

@@ -94,3 +94,31 @@ def read_mutated(path: Path, seeds: Iterable[int]) -> Counter:
             assert all(isinstance(v, torch.Tensor) for v in found['state_dict'].values()), seed
             outcomes['read'] += 1
     return outcomes
+
+
+def read_flipped(path: Path, content: dict, seeds: Iterable[int]) -> Counter:
+    """Read a checkpoint with one flipped bit anywhere in its file, a seed each.
+
+    It is refused in one line that names the file, or its weights and its account are as they were:
+    there are bits that nothing depends on, such as those between the parts.
+    """
+    torch.save(content, path)
+    whole, outcomes = path.read_bytes(), Counter()
+    for seed in seeds:
+        rng, damaged = random.Random(seed), bytearray(whole)
+        damaged[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        try:
+            found = read_checkpoint(path)
+        except CheckpointError as error:
+            assert str(path) in str(error) and str(error).isprintable(), seed
+            outcomes['refused'] += 1
+            continue
+        assert {k: v for k, v in found.items() if k != 'state_dict'} == {
+            k: v for k, v in content.items() if k != 'state_dict'
+        }, seed
+        assert found['state_dict'].keys() == content['state_dict'].keys(), seed
+        for key, value in content['state_dict'].items():
+            assert torch.equal(found['state_dict'][key], value), (seed, key)
+        outcomes['read as it was'] += 1
+    return outcomes
