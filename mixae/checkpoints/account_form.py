@@ -6,6 +6,7 @@ hold is refused before they start.
 
 import json
 import sys
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
@@ -37,13 +38,20 @@ def check_account(account, path: str | Path) -> None:
             error = next(cause for cause in error.context if cause.schema != NULL)
         problem = f'{error.json_path.removeprefix("$").removeprefix(".")}: {error.message}'
     else:
-        problem = next(_unfit(account), None)
+        # Of the schedule no record takes anything, and a setting may be infinite.
+        told = {key: value for key, value in account.items() if key != 'schedule'}
+        problem = next(_unfit(told), None)
     if problem is not None:
         raise CheckpointError(
             f'{path} is damaged in what it tells of its own training ({KEY!r} in it). '
             f'{" ".join(problem.lstrip(": ").split())[:300]}. Use another copy, or remove '
             f'{KEY!r} from it: what it was trained on is then unknown.'
         )
+
+
+def is_text(value: str) -> bool:
+    """Whether a text holds neither control characters, such as a terminal's, nor half of one."""
+    return not any(unicodedata.category(c) in ('Cc', 'Cs') and c not in '\n\t' for c in value)
 
 
 @cache
@@ -56,13 +64,13 @@ def _validator() -> Draft202012Validator:
         **shared,
         length=dict(type='string'),
         n_train=defs['count'],
-        batch_size=defs['count'],
         iterations=defs['count'],
         max_iters=defs['count'],
         stopped_early=dict(type='boolean'),
         flops_per_image=defs['amount'],
         backbone=dict(type='object'),
         pseudo_labels=dict(type='object'),
+        schedule=_schedule(defs),
         origin=dict(
             type='object',
             properties=shared
@@ -74,12 +82,22 @@ def _validator() -> Draft202012Validator:
     return Draft202012Validator({'$defs': defs, 'type': 'object', 'properties': properties})
 
 
+def _schedule(defs: dict) -> dict:
+    """What a resumed run must have in common with the one before."""
+    counts = ('n_train', 'iters_per_epoch', 'max_iters')
+    properties = dict.fromkeys(('world_size', 'batch_size', 'accumulation'), defs['devices'])
+    properties |= dict.fromkeys(counts, defs['count']) | dict(seed=dict(type=['integer', 'null']))
+    plain = dict(type=['string', 'number', 'boolean', 'null'])
+    properties['settings'] = dict(type='object', additionalProperties=plain)
+    return dict(type='object', properties=properties, required=list(properties))
+
+
 def _or_null(form: dict) -> dict:
     return dict(anyOf=[form, NULL])
 
 
 def _unfit(value, where: str = '') -> Iterator[str]:
-    """What no schema tells: numbers without an end, unprintable text, curves of uneven lines."""
+    """What no schema tells: numbers without an end, control characters, curves of uneven lines."""
     if isinstance(value, dict):
         for name, curve in value.items() if where.endswith('curves') else ():
             if any(len(line) != len(curve['x']) for line in curve['lines'].values()):
@@ -92,5 +110,5 @@ def _unfit(value, where: str = '') -> Iterator[str]:
     elif isinstance(value, int | float):
         if not -sys.float_info.max <= value <= sys.float_info.max:
             yield f'{where}: {str(value)[:20]} is not a finite number'
-    elif isinstance(value, str) and not value.isprintable():
-        yield f'{where}: {value!r} is no plain text'
+    elif isinstance(value, str) and not is_text(value):
+        yield f'{where}: {value!a} is no plain text'

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from mixae.checkpoints.account_form import KEY
-from mixae.errors import CheckpointError, ConfigError
+from mixae.errors import CheckpointError
 
 HUB = ('log_scalars', 'runtime_info', 'resumed_keys')  # of mmengine's message hub
 
@@ -22,10 +21,8 @@ def check_resumable(checkpoint: dict, path: str | Path) -> None:
         'meta.iter': _is_count(meta.get('iter')),
         'meta.seed': meta.get('seed') is None or _is_count(meta['seed']),
         'message_hub': isinstance(hub, dict) and all(isinstance(hub.get(k), dict) for k in HUB),
-        'optimizer': isinstance(optimizer, dict) and bool(optimizer),
-        # By name where there are several optimisers.
-        'param_schedulers': isinstance(schedulers, list | dict)
-        and all(isinstance(item, str | dict) for item in schedulers),
+        'optimizer': _is_optimizer(optimizer),
+        'param_schedulers': _are_schedulers(schedulers),
     }
     missing = [key for key, is_whole in whole.items() if not is_whole]
     if missing:
@@ -35,30 +32,26 @@ def check_resumable(checkpoint: dict, path: str | Path) -> None:
         )
 
 
-def check_same_batch(checkpoint: dict, path: str | Path, processes: int, batch_size: int) -> None:
-    """Make sure that a run goes on with as many images a step as before.
+def _is_count(value) -> bool:
+    return type(value) is int and value >= 0
 
-    Learning rate and schedule follow from that number, and the checkpoint's go on unchanged.
 
-    Args:
-        checkpoint (dict): One with an account of itself; of others nothing is known.
-        path (str | Path): The checkpoint, for the message.
-        processes (int): Of this run.
-        batch_size (int): Images of a step in each of them.
-
-    Raises:
-        ConfigError: Another number.
-    """
-    told = checkpoint.get(KEY, {})
-    before = told.get('device_count'), told.get('batch_size')
-    if None in before or before[0] * before[1] == processes * batch_size:
-        return
-    raise ConfigError(
-        f'{path} was trained with {before[0]} processes x {before[1]} images a step, this run has '
-        f'{processes} x {batch_size}: its learning rate and schedule would be those of another '
-        'run. Resume with as many images a step (train_dataloader.batch_size).'
+def _is_optimizer(state) -> bool:
+    """Whether this is the state of an optimiser, or of several by their names."""
+    if not isinstance(state, dict) or not state:
+        return False
+    if 'param_groups' not in state:
+        return all(map(_is_optimizer, state.values()))
+    groups = state['param_groups']
+    return (
+        isinstance(state.get('state'), dict)
+        and isinstance(groups, list)
+        and all(isinstance(g, dict) and isinstance(g.get('params'), list) for g in groups)
     )
 
 
-def _is_count(value) -> bool:
-    return type(value) is int and value >= 0
+def _are_schedulers(states) -> bool:
+    """Whether these are the states of schedulers, or of several optimisers' by their names."""
+    if isinstance(states, dict):
+        return all(map(_are_schedulers, states.values()))
+    return isinstance(states, list) and all(isinstance(state, dict) for state in states)

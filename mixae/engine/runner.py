@@ -17,7 +17,7 @@ from torch import nn
 
 from mixae.checkpoints.load import check_weights
 from mixae.checkpoints.read import misfit, read_checkpoint
-from mixae.checkpoints.resume import check_resumable, check_same_batch
+from mixae.checkpoints.resume import check_resumable
 from mixae.derive.resolve import resolve
 from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.files import replace_whole
@@ -131,8 +131,6 @@ class MixaeRunner(Runner):
         checkpoint = read_checkpoint(filename, map_location=map_location)
         if self._resume:
             check_resumable(checkpoint, filename)
-            batch_size = self.train_dataloader.batch_size
-            check_same_batch(checkpoint, filename, self.world_size, batch_size)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         state = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}
@@ -148,8 +146,8 @@ class MixaeRunner(Runner):
     def resume(self, filename: str, *args, **kwargs) -> None:
         """As mmengine's, but no code of the checkpoint is run.
 
-        mmengine executes the text of a config there, to compare the number of processes; here
-        :func:`read_checkpoint` drops it, and :meth:`load_checkpoint` compares plain numbers.
+        mmengine executes the text of a config there, to compare the number of processes;
+        :func:`read_checkpoint` has dropped it.
 
         Raises:
             CheckpointError: Also if the optimiser's or a schedule's state is of another config.

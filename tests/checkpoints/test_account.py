@@ -1,5 +1,6 @@
 """A checkpoint's account of itself is checked when it is read, before an evaluation is paid for."""
 
+import json
 import math
 from types import SimpleNamespace
 
@@ -38,6 +39,16 @@ ORIGIN = dict(
     curves=None,
     pretraining=dict(PRETRAINING, checkpoint='epoch_8.pth', sha256=SHA256),
 )
+SCHEDULE = dict(
+    world_size=2,
+    batch_size=8,
+    accumulation=1,
+    seed=0,
+    n_train=48,
+    iters_per_epoch=3,
+    max_iters=24,
+    settings={'train_cfg.max_epochs': 8, 'optim_wrapper.optimizer.lr': 1.5e-4},
+)
 ACCOUNT = dict(
     **PRETRAINING,
     method='mixedae',
@@ -45,7 +56,7 @@ ACCOUNT = dict(
     backbone=dict(arch='ViT-Ti', patch_size=4, img_size=32),
     length='8e',
     n_train=50_000,
-    batch_size=8,
+    schedule=SCHEDULE,
     iterations=100,
     max_iters=100,
     stopped_early=False,
@@ -89,6 +100,13 @@ def test_any_entry_may_be_unknown(field):
     record_of(missing)
 
 
+def test_what_people_may_write_is_taken():
+    settings = {'optim_wrapper.clip_grad.max_norm': math.inf, 'model.text': 'two\nlines'}
+    told = dict(schedule=dict(SCHEDULE, settings=settings), variant=dict(a='64\xa0× 64,\tü\n'))
+    check_account(ACCOUNT | told, 'epoch_1.pth')
+    record_of(ACCOUNT | told)
+
+
 def test_one_that_tells_nothing_is_taken():
     check_account({}, 'epoch_1.pth')
     record_of({})
@@ -103,7 +121,7 @@ WRONG = {
     'epochs': ['8', -1, math.nan, math.inf, [8]],
     'images_seen': ['many', -1, 0.5, True, 10**400],
     'seconds': ['12', -1.0, math.nan, math.inf],
-    'device': [3, 'a\nb'],
+    'device': [3, 'a\x07b', 'a\ud800'],
     'device_count': [0, '2', 1.5],
     'flops': ['1e15', -1.0, math.inf],
     'flops_per_image': ['1e9', math.nan],
@@ -113,7 +131,16 @@ WRONG = {
     'commit': [3],
     'length': [8, ['8e']],
     'n_train': ['50000', -1],
-    'batch_size': ['8', -8],
+    'schedule': [
+        3,
+        {},
+        dict(SCHEDULE, batch_size='8'),
+        dict(SCHEDULE, batch_size=0),
+        dict(SCHEDULE, world_size=-1),
+        dict(SCHEDULE, max_iters=1.5),
+        dict(SCHEDULE, settings=[1]),
+        dict(SCHEDULE, settings={'optim_wrapper.optimizer.lr': [1]}),
+    ],
     'iterations': ['100', 1.5],
     'stopped_early': ['no', 0],
     'backbone': ['ViT-Ti'],
@@ -203,7 +230,8 @@ def described(tmp_path):
 
 
 def test_the_description_of_the_data_is_taken(described):
-    assert described('{"description": "ImageNet, 64×64"}'.encode()) == ('ImageNet, 64×64', [])
+    told = 'ImageNet, 64\xa0×\xa064'
+    assert described(json.dumps(dict(description=told)).encode()) == (told, [])
 
 
 def test_none_is_no_fault(described):

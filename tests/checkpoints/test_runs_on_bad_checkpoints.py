@@ -8,7 +8,7 @@ import torch
 
 from mixae.engine import launch
 from mixae.engine.runner import latest_checkpoint
-from mixae.errors import CheckpointError, ConfigError
+from mixae.errors import CheckpointError
 
 MAE = 'mae/vitt_cifar10_2000e.py'
 TUNE = 'transfer/cifar/cifar10_vitt_finetune.py'
@@ -131,15 +131,8 @@ def test_a_run_with_another_optimiser_does_not_go_on(pretrained, small_config):
     cfg = small_config(MAE)
     cfg.optim_wrapper.paramwise_cfg = None  # one group of parameters instead of two
     path = pretrained / 'epoch_1.pth'
-    with pytest.raises(CheckpointError, match=f'{path} cannot be resumed with this config'):
+    with pytest.raises(CheckpointError, match=f'{path} cannot be resumed'):
         launch.train(cfg, resume=str(path))
-
-
-def test_a_run_with_another_batch_does_not_go_on(pretrained, small_config):
-    cfg = small_config(MAE)
-    cfg.train_dataloader.batch_size = 4
-    with pytest.raises(ConfigError, match='1 processes x 8 images a step, this run has 1 x 4'):
-        launch.train(cfg, resume=str(pretrained / 'epoch_1.pth'))
 
 
 def test_a_damaged_newest_checkpoint_is_passed_over(pretrained, tmp_path):

@@ -127,7 +127,6 @@ class ProvenanceHook(Hook):
                 flops=self.flops,
                 device=environment['device']['name'],
                 device_count=runner.world_size,
-                batch_size=runner.train_dataloader.batch_size,
                 labels_in_pretraining=labels,
                 pseudo_labels=pseudo,
                 teacher=teacher,

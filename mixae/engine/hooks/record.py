@@ -7,6 +7,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mixae.checkpoints.account_form import is_text
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
@@ -143,7 +144,7 @@ def _description(runner: Runner) -> str | None:
         return None
     try:
         description = json.loads(about.read_text(encoding='utf-8'))['description']
-        if not isinstance(description, str) or not description.isprintable():
+        if not isinstance(description, str) or not is_text(description):
             raise ValueError('its description is no plain text')
         return description
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
