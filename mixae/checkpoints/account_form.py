@@ -89,7 +89,7 @@ def _schedule(defs: dict) -> dict:
     properties |= dict.fromkeys(counts, defs['count']) | dict(seed=dict(type=['integer', 'null']))
     plain = dict(type=['string', 'number', 'boolean', 'null'])
     properties['settings'] = dict(type='object', additionalProperties=plain)
-    return dict(type='object', properties=properties, required=list(properties))
+    return dict(type='object', properties=properties)
 
 
 def _or_null(form: dict) -> dict:

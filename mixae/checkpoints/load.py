@@ -137,7 +137,7 @@ def check_weights(
     for what, keys in (
         ('no floating-point numbers', [k for k, v in weights.items() if not v.is_floating_point()]),
         ('not finite', [k for k, v in weights.items() if not v.isfinite().all()]),
-        ('nothing but zeros', [k for k, v in matrices.items() if not v.any()]),
+        ('nothing but zeros', [k for k, v in matrices.items() if v.numel() and not v.any()]),
     ):
         if keys:
             raise CheckpointError(

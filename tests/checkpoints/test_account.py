@@ -133,7 +133,6 @@ WRONG = {
     'n_train': ['50000', -1],
     'schedule': [
         3,
-        {},
         dict(SCHEDULE, batch_size='8'),
         dict(SCHEDULE, batch_size=0),
         dict(SCHEDULE, world_size=-1),

@@ -261,6 +261,15 @@ def test_weights_that_are_none_are_not_loaded(content, path, change, words, load
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
 
 
+@pytest.mark.parametrize('shape', [(), (1,), (16,), (48, 16, 1), (0, 16)])
+@pytest.mark.parametrize('key', [MATRIX, 'pos_embed', 'cls_token', 'patch_embed.projection.weight'])
+def test_weights_of_another_shape_are_not_loaded(content, path, key, shape):
+    state = content['state_dict'] | {f'backbone.{key}': torch.ones(shape)}
+    torch.save(dict(state_dict=state), path)
+    words = f'1 keys of another shape: {key}: {shape} in the checkpoint'
+    assert words in refused(path, lambda path: load_encoder(vit(), path))
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16, torch.float64])
 def test_floating_point_numbers_of_any_size_are_loaded(content, path, dtype):
     torch.save(changed(content, lambda k, v: v.to(dtype)), path)
