@@ -21,6 +21,10 @@ class CheckpointError(MixaeError, ValueError):
     """A checkpoint that is not what the run needs."""
 
 
+class OutputError(MixaeError, OSError):
+    """A file that cannot be written where it should."""
+
+
 class NotFiniteError(MixaeError, FloatingPointError):
     """A loss, a gradient or a feature that is not finite."""
 

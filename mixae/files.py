@@ -2,23 +2,84 @@
 
 import hashlib
 import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from mixae.errors import OutputError
 
-def write_whole(path: str | os.PathLike, text: str) -> None:
-    """Replace a file: it appears whole or not at all. Its folder is made if missing."""
+
+@contextmanager
+def replace_whole(path: str | os.PathLike, *, overwrite: bool = True) -> Iterator[Path]:
+    """A draft to write to, which takes the file's place when the block ends well.
+
+    The draft lies beside the file, under a name that nobody can foresee, and is created here: a
+    link that was planted there is neither found nor followed. It is on the disk before it is
+    renamed, and the folder's entry after, so that a power cut leaves the old file or the new one.
+
+    Args:
+        path: The file. Its folder is made if missing; a link is replaced, not followed.
+        overwrite: False fails where the file exists, also when it has appeared meanwhile.
+
+    Yields:
+        Path: The draft, an empty file of the same ending. A writer may open it or replace it.
+
+    Raises:
+        OutputError: The file cannot be written there, or the disk is full.
+        FileExistsError: There is such a file, with ``overwrite=False``.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    draft = path.parent / f'.{secrets.token_hex(8)}.partial{path.suffix}'
     try:
-        with open(draft, 'w', encoding='utf-8', newline='') as file:
-            file.write(text)
-        os.replace(draft, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
+        mode = draft.stat().st_mode
+        yield draft
+        os.chmod(draft, mode)  # a writer may have made a file of its own
+        _sync(draft)
+        if overwrite:
+            os.replace(draft, path)
+        else:
+            _move_to_free_name(draft, path)
+        with suppress(OSError):  # not every file system syncs a folder
+            _sync(path.parent)
+    except OSError as error:
+        is_taken = isinstance(error, FileExistsError) and not overwrite and path.exists()
+        if is_taken or isinstance(error, OutputError):
+            raise
+        raise OutputError(f'{path} cannot be written ({error.strerror or error}).') from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+
+
+def write_whole(path: str | os.PathLike, content: str | bytes, *, overwrite: bool = True) -> None:
+    """Write text (in UTF-8) or bytes by :func:`replace_whole`."""
+    with replace_whole(path, overwrite=overwrite) as draft:
+        draft.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def file_sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def _move_to_free_name(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)  # unlike a rename, it fails where the name is taken
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(f'{path} is there already') from None
+        os.rename(draft, path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

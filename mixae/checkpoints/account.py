@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from mixae.checkpoints.account_form import KEY
 from mixae.checkpoints.read import read_checkpoint
 from mixae.files import file_sha256
 
-KEY = 'mixae'
 # A checkpoint that says nothing of itself may have started from anything.
 UNKNOWN_ORIGIN = dict(method='unknown', variant={}, curves=None, pretraining=None)
 
@@ -46,7 +46,7 @@ def read_origin(checkpoint: str | Path) -> dict:
     told = read_checkpoint(checkpoint).get(KEY, {})
     return dict(
         method=told.get('method') or 'unknown',
-        variant=told.get('variant', {}),
+        variant=told.get('variant') or {},
         curves=told.get('curves'),
         pretraining=pretraining_block(checkpoint, told),
     )

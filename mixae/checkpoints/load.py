@@ -1,6 +1,7 @@
 """Loading the encoder of a checkpoint, with the load checked."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.logging import print_log
@@ -8,7 +9,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from mixae.checkpoints.key_mappings import READABLE, find_mapping
-from mixae.checkpoints.read import read_checkpoint
+from mixae.checkpoints.read import misfit, read_checkpoint, shorten
 from mixae.errors import CheckpointError
 
 # Keys that a protocol may lack or bring: the final norm is dropped or fresh with average pooling.
@@ -36,13 +37,13 @@ def encoder_state(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict
         known = ' or '.join(m.name for m in READABLE)
         raise CheckpointError(
             f'{path} has no encoder: none of its {len(state)} keys starts with "backbone.", nor '
-            f'are they those of {known} (the first: {", ".join(list(state)[:3])}).'
+            f'are they those of {known} (the first: {shorten(state, 3)}).'
         )
     encoder, unknown = mapping.to_ours(state)
     if unknown:
         raise CheckpointError(
             f'{path} is named like {mapping.name}, but {len(unknown)} of its keys are not of a '
-            f'plain ViT: {", ".join(unknown[:8])}{", ..." if len(unknown) > 8 else ""}.'
+            f'plain ViT: {shorten(unknown)}.'
         )
     print_log(f'The keys of {path} are those of {mapping.name} and read as ours.', logger='current')
     return encoder
@@ -73,6 +74,7 @@ def load_encoder(
     """
     content = read_checkpoint(checkpoint)
     state = encoder_state(content, checkpoint)
+    check_weights(state, checkpoint, module)
     expected = module.state_dict()
     if 'pos_embed' in state and 'pos_embed' in expected:
         state['pos_embed'] = fit_pos_embed(state['pos_embed'], module, checkpoint)
@@ -84,7 +86,7 @@ def load_encoder(
         if state[k].shape != expected[k].shape
     )
     problems = [
-        f'{len(keys)} {what}: {", ".join(keys[:8])}{", ..." if len(keys) > 8 else ""}'
+        f'{len(keys)} {what}: {shorten(keys)}'
         for what, keys in (
             ('missing keys', missing),
             ('unexpected keys', unexpected),
@@ -108,6 +110,64 @@ def load_encoder(
         logger='current',
     )
     return {k: v for k, v in content.items() if k != 'state_dict'}
+
+
+def check_weights(
+    state: Mapping[str, Tensor], path: str | Path, model: nn.Module | None = None
+) -> None:
+    """Make sure that weights are numbers that something was learnt in.
+
+    torch converts integers without a word, and zeros are evaluated like any other weights.
+
+    Args:
+        state (Mapping): A model's tensors by their names, or an encoder's.
+        path (str | Path): The checkpoint, for the message.
+        model (nn.Module, optional): Only those are looked at that are its, and floating-point
+            numbers in it: not its counts, nor what it does not load. Defaults to None, all.
+
+    Raises:
+        CheckpointError: Weights that are no floating-point numbers or not finite, or a matrix of
+            the encoder with nothing but zeros; names the first.
+    """
+    own = state if model is None else model.state_dict()
+    floating = [k for k, v in own.items() if model is None or v.is_floating_point()]
+    weights = {k: state[k] for k in floating if k in state}
+    encoder = {k: v for k, v in weights.items() if k.startswith('backbone.')} or weights
+    matrices = {k: v for k, v in encoder.items() if k.endswith('.weight') and v.ndim > 1}
+    for what, keys in (
+        ('no floating-point numbers', [k for k, v in weights.items() if not v.is_floating_point()]),
+        ('not finite', [k for k, v in weights.items() if not v.isfinite().all()]),
+        ('nothing but zeros', [k for k, v in matrices.items() if v.numel() and not v.any()]),
+    ):
+        if keys:
+            raise CheckpointError(
+                f'{path} is no trained model: {shorten(keys, 3)} ({len(keys)} of {len(weights)} '
+                f'weights) are {what}. Use another checkpoint.'
+            )
+
+
+def load_model(model: nn.Module, checkpoint: str | Path) -> dict:
+    """Load a whole model from its checkpoint, every key, and check the load.
+
+    Args:
+        model (nn.Module): The model of the config that trained the checkpoint.
+        checkpoint (str | Path): The checkpoint.
+
+    Returns:
+        dict: The checkpoint's other entries.
+
+    Raises:
+        CheckpointError: As :func:`read_checkpoint` and :func:`check_weights` do; keys that are
+            missing, unexpected or of another shape.
+    """
+    content = read_checkpoint(checkpoint)
+    state = {k.removeprefix('module.'): v for k, v in content.pop('state_dict').items()}
+    check_weights(state, checkpoint, model)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise misfit(checkpoint, model, error) from error
+    return content
 
 
 def fit_pos_embed(

@@ -1,49 +1,24 @@
-"""Reading checkpoints without running code that they bring."""
+"""Reading checkpoints without running code that they bring, and without believing damaged ones."""
 
-import argparse
+import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import torch
-from mmengine.logging import HistoryBuffer
 from torch import Tensor, nn
 
+from mixae.checkpoints.account_form import KEY, check_account
+from mixae.checkpoints.unpickle import is_archive, unpickle
 from mixae.errors import CheckpointError
 
-
-def _statistic(cls: type, name: str):
-    """In place of ``getattr``, which mmengine's history buffers pickle their statistics with."""
-    if cls is not HistoryBuffer or name not in ('min', 'max', 'mean', 'current'):
-        raise AttributeError(f'{name} of {cls} is not read from a checkpoint')
-    return getattr(cls, name)
-
-
-# What checkpoints hold beside tensors: of mmengine the message hub's history of scalars, of the
-# training scripts of MAE and timm their arguments.
-SAFE_GLOBALS = [
-    argparse.Namespace,
-    HistoryBuffer,
-    (_statistic, 'getattr'),
-    (_statistic, 'builtins.getattr'),
-    (_statistic, '__builtin__.getattr'),
-    np.ndarray,
-    np.dtype,
-    np._core.multiarray._reconstruct,
-    np._core.multiarray.scalar,
-    type(np.dtype(np.float64)),
-    type(np.dtype(np.float32)),
-    type(np.dtype(np.int64)),
-    type(np.dtype(np.int32)),
-    type(np.dtype(np.bool_)),
-    type(np.dtype('U1')),
-]
+CHUNK = 1 << 20  # bytes read at a time
 
 
 def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
     """Read a checkpoint without ever running code it brings.
 
-    mmengine's loader retries with full unpickling when the safe load fails; a hostile file then
-    runs code. This one refuses.
+    mmengine's loader retries with full unpickling when the safe load fails, and its Runner executes
+    the text of a config that a checkpoint names; a hostile file then runs code. This one refuses
+    the first, and drops the second.
 
     Args:
         path: A local ``.pth`` or ``.safetensors`` file.
@@ -53,10 +28,13 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
         dict: The checkpoint; with ``state_dict`` also where the file holds bare weights.
 
     Raises:
-        CheckpointError: No such file, an unreadable or truncated one, one that holds anything but
-            tensors and plain data, or no weights at all.
+        CheckpointError: No such file; one that is unreadable, truncated or damaged, that holds
+            anything but tensors and plain data, or no weights at all; a malformed account of
+            itself (:mod:`mixae.checkpoints.account_form`).
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f'{path} is a folder, not a checkpoint: name a file in it.')
     if not path.is_file():
         raise CheckpointError(f'There is no checkpoint at {path}.')
     if path.suffix == '.safetensors':
@@ -64,28 +42,54 @@ def read_checkpoint(path: str | Path, map_location: str = 'cpu') -> dict:
         from safetensors.torch import load_file
 
         try:
-            return dict(state_dict=load_file(path, device=str(map_location)))
+            checkpoint = dict(state_dict=load_file(path, device=str(map_location)))
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f'{path} cannot be read as a checkpoint. ({error})') from error
-    try:
-        with torch.serialization.safe_globals(SAFE_GLOBALS):
-            checkpoint = torch.load(path, map_location=map_location, weights_only=True)
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f'{path} cannot be read as a checkpoint. It is truncated, not a checkpoint, or holds '
-            f'more than tensors and plain data, which is never unpickled here. ({reason})'
-        ) from error
-    if not isinstance(checkpoint, dict):
-        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights.')
-    if 'state_dict' not in checkpoint and _is_state(checkpoint.get('model')):
-        checkpoint['state_dict'] = checkpoint.pop('model')  # as Facebook's MAE and timm store it
-    if 'state_dict' not in checkpoint:
-        if not _is_state(checkpoint):
-            keys = ', '.join(list(map(str, checkpoint))[:5]) or 'nothing'
-            raise CheckpointError(f'{path} has no state_dict; it holds {keys}.')
-        checkpoint = dict(state_dict=checkpoint)
+            raise CheckpointError(
+                f'{path} cannot be read as a checkpoint. ({_reason(error)})'
+            ) from error
+    else:
+        checkpoint = _read_pickled(path, map_location)
+    _check_state(checkpoint['state_dict'], path)
+    if KEY in checkpoint:
+        check_account(checkpoint[KEY], path)
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
     return checkpoint
+
+
+def check_whole(path: str | Path) -> None:
+    """Compare every byte of a ``.pth`` file with the checksums in it, which torch does not do.
+
+    Files of torch before 1.6, and those saved with ``torch.serialization.set_crc32_options(False)``
+    have none. It takes a second per GB.
+
+    Raises:
+        CheckpointError: A damaged file.
+        zipfile.BadZipFile: A truncated one.
+    """
+    if not is_archive(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+        # As torch writes them: no part twice, none compressed, and so none larger than the file.
+        if len({entry.filename.casefold() for entry in entries}) < len(entries):
+            raise zipfile.BadZipFile('a part of it is there twice')
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            raise zipfile.BadZipFile('it is compressed')
+        if sum(entry.file_size for entry in entries) > Path(path).stat().st_size:
+            raise zipfile.BadZipFile('its parts are larger than the file')
+        if not any(entry.CRC for entry in entries):
+            return
+        for entry in entries:
+            try:
+                with archive.open(entry) as file:
+                    while file.read(CHUNK):
+                        pass
+            except zipfile.BadZipFile as error:
+                raise CheckpointError(
+                    f'{path} is damaged: the checksum of {entry.filename!a} in it is another. '
+                    'Copy it again, or use an earlier checkpoint.'
+                ) from error
 
 
 def misfit(path: str | Path, model: nn.Module, error: RuntimeError) -> CheckpointError:
@@ -98,9 +102,58 @@ def misfit(path: str | Path, model: nn.Module, error: RuntimeError) -> Checkpoin
     )
 
 
+def shorten(names: Iterable[str], count: int = 8) -> str:
+    """The first of many names, for a message."""
+    names = list(names)
+    return ', '.join(names[:count]) + (', ...' if len(names) > count else '')
+
+
+def _read_pickled(path: Path, map_location: str) -> dict:
+    try:
+        check_whole(path)
+        checkpoint = unpickle(path, map_location)
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f'{path} cannot be read as a checkpoint. ({error})') from error
+    except Exception as error:
+        raise CheckpointError(
+            f'{path} cannot be read as a checkpoint. It is truncated, not a checkpoint, or holds '
+            f'more than tensors and plain data, which is never unpickled here. ({_reason(error)})'
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f'{path} holds a {type(checkpoint).__name__}, not a dict of weights.')
+    if 'state_dict' not in checkpoint and _is_state(checkpoint.get('model')):
+        checkpoint['state_dict'] = checkpoint.pop('model')  # as Facebook's MAE and timm store it
+    if 'state_dict' not in checkpoint:
+        if not _is_state(checkpoint):
+            keys = shorten(map(repr, checkpoint), 5) or 'nothing'
+            raise CheckpointError(f'{path} has no state_dict; it holds {keys}.')
+        checkpoint = dict(state_dict=checkpoint)
+    return checkpoint
+
+
 def _is_state(content) -> bool:
     return (
         isinstance(content, dict)
         and bool(content)
         and all(isinstance(value, Tensor) for value in content.values())
     )
+
+
+def _check_state(state, path: Path) -> None:
+    if not isinstance(state, dict) or not state:
+        what = 'empty' if isinstance(state, dict) else f'a {type(state).__name__}'
+        raise CheckpointError(f'{path} has no weights: its state_dict is {what}.')
+    for key, value in state.items():
+        if not isinstance(key, str) or not key.isprintable():
+            raise CheckpointError(f'{path} has a weight whose name is {key!r}, not a plain text.')
+        if not isinstance(value, Tensor):
+            raise CheckpointError(f'{path}: {key} is a {type(value).__name__}, not a tensor.')
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a line; a file may bring text of its own, with control characters."""
+    text = str(error).strip() or type(error).__name__
+    line = text.splitlines()[0][:300]
+    return ''.join(c if c.isprintable() else f'\\x{ord(c):02x}' for c in line)

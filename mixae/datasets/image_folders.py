@@ -7,6 +7,7 @@ from mmengine.utils import track_progress
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from mixae.errors import DataError
+from mixae.files import write_whole
 
 CIFAR = {'cifar10': CIFAR10, 'cifar100': CIFAR100}
 IMAGES = {'train': 50_000, 'test': 10_000}
@@ -75,5 +76,5 @@ def describe_folder(root: str | Path, name: str, description: str) -> dict:
                 f'{expected} in {classes}.'
             )
     about = dict(name=name, description=description, images=IMAGES)
-    (root / 'dataset.json').write_text(json.dumps(about, indent=2) + '\n')
+    write_whole(root / 'dataset.json', json.dumps(about, indent=2) + '\n')
     return about

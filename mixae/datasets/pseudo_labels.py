@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mixae.errors import DataError
+from mixae.files import replace_whole
 
 
 def dataset_fingerprint(dataset: Sized) -> str:
@@ -50,9 +51,7 @@ def save_pseudo_labels(path: str | Path, labels_N: np.ndarray, provenance: dict)
     """
     if 'dataset_sha256' not in provenance:
         raise ValueError('provenance needs dataset_sha256, the fingerprint of the data set.')
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'wb') as file:  # a name without .npz stays as given
+    with replace_whole(path) as draft, open(draft, 'wb') as file:  # a name stays as given
         np.savez_compressed(file, labels=labels_N, provenance=json.dumps(provenance))
 
 

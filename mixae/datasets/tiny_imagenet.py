@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 from mixae.errors import DataError
+from mixae.files import replace_whole, write_whole
 
 URL = 'https://cs231n.stanford.edu/tiny-imagenet-200.zip'
 ARCHIVE = 'tiny-imagenet-200.zip'
@@ -61,6 +62,7 @@ def prepare_tiny_imagenet(
     partial = data_root / 'partial'
     shutil.rmtree(partial, ignore_errors=True)
     try:
+        partial.mkdir(parents=True)  # fails where it is a link to somewhere else
         counts = _extract(archive, partial)
     except (zipfile.BadZipFile, KeyError, OSError) as error:
         raise DataError(f'{archive} cannot be unpacked: {error}.') from error
@@ -69,9 +71,8 @@ def prepare_tiny_imagenet(
     for split in images:
         (partial / split).rename(data_root / split)
     about = dict(description=DESCRIPTION, archive_md5=md5, images=counts)
-    (partial / ABOUT).write_text(json.dumps(about, indent=2) + '\n')
-    (partial / ABOUT).rename(data_root / ABOUT)  # last: its presence says that all is there
-    shutil.rmtree(partial)
+    write_whole(data_root / ABOUT, json.dumps(about, indent=2) + '\n')  # last: all is there
+    partial.rmdir()
     return data_root
 
 
@@ -79,11 +80,12 @@ def _is_complete(data_root: Path, md5: str) -> bool:
     about = data_root / ABOUT
     try:
         told = json.loads(about.read_text())
-    except (OSError, ValueError):
+        md5_told, images = told['archive_md5'], dict(told['images'])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
-    return told.get('archive_md5') == md5 and all(
+    return md5_told == md5 and all(
         sum(1 for _ in (data_root / split).glob('*/*.JPEG')) == count
-        for split, count in told['images'].items()
+        for split, count in images.items()
     )
 
 
@@ -98,14 +100,12 @@ def _find_archive(data_root: Path, archive: str | Path | None, url: str, md5: st
     path = Path(archive) if archive is not None else data_root / ARCHIVE
     if not path.is_file():
         data_root.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix('.part')
         try:
-            with urllib.request.urlopen(url, timeout=30) as response, unfinished.open('wb') as file:
-                shutil.copyfileobj(response, file, 1 << 20)
+            with urllib.request.urlopen(url, timeout=30) as response, replace_whole(path) as draft:
+                with draft.open('wb') as file:
+                    shutil.copyfileobj(response, file, 1 << 20)
         except (OSError, ValueError) as error:
-            unfinished.unlink(missing_ok=True)
             raise DataError(f'{url} cannot be downloaded ({error}). {by_hand}') from error
-        unfinished.rename(path)
     with path.open('rb') as file:
         found = hashlib.file_digest(file, 'md5').hexdigest()
     if found != md5:

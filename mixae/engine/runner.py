@@ -15,9 +15,12 @@ from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
 
+from mixae.checkpoints.load import check_weights
 from mixae.checkpoints.read import misfit, read_checkpoint
+from mixae.checkpoints.resume import check_resumable
 from mixae.derive import derive
-from mixae.errors import CheckpointError, ConfigError
+from mixae.errors import CheckpointError, ConfigError, MixaeError
+from mixae.files import replace_whole
 from mixae.registry import RUNNERS
 
 
@@ -126,8 +129,12 @@ class MixaeRunner(Runner):
             CheckpointError: If the file cannot be read safely or does not fit the model.
         """
         checkpoint = read_checkpoint(filename, map_location=map_location)
+        if self._resume:
+            check_resumable(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
+        state = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}
+        check_weights(state, filename, model)
         try:
             _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
         except RuntimeError as error:
@@ -136,17 +143,32 @@ class MixaeRunner(Runner):
         self.logger.info(f'Load checkpoint from {filename}')
         return checkpoint
 
+    def resume(self, filename: str, *args, **kwargs) -> None:
+        """As mmengine's, but no code of the checkpoint is run.
+
+        mmengine executes the text of a config there, to compare the number of processes;
+        :func:`read_checkpoint` has dropped it.
+
+        Raises:
+            CheckpointError: Also if the optimiser's or a schedule's state is of another config.
+        """
+        try:
+            super().resume(filename, *args, **kwargs)
+        except MixaeError:
+            raise
+        except (KeyError, ValueError) as error:
+            raise CheckpointError(
+                f'{filename} cannot be resumed with this config ({type(error).__name__}: {error}). '
+                'Choose the config that trained it.'
+            ) from error
+
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """As mmengine's, but written beside and moved into place: a kill leaves the old file."""
-        for stale in Path(out_dir).glob('.*.partial'):  # of a run that was killed while saving
+        for stale in Path(out_dir).glob('.*.partial.pth'):  # of a run that was killed while saving
             stale.unlink(missing_ok=True)
-        partial = f'.{filename}.{os.getpid()}.partial'
-        try:
-            super().save_checkpoint(out_dir, partial, *args, **kwargs)
-            os.replace(Path(out_dir) / partial, Path(out_dir) / filename)
-        finally:
-            (Path(out_dir) / partial).unlink(missing_ok=True)
+        with replace_whole(Path(out_dir) / filename) as draft:
+            super().save_checkpoint(out_dir, draft.name, *args, **kwargs)
 
 
 def check_classes(model: nn.Module, dataset) -> None:

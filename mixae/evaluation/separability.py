@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mixae.checkpoints.account import read_origin
-from mixae.checkpoints.load import load_encoder
+from mixae.checkpoints.load import check_weights, load_encoder
 from mixae.checkpoints.read import read_checkpoint
 from mixae.derive import derive
 from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
@@ -614,6 +614,7 @@ def _load_parts(model: nn.Module, names: tuple[str, ...], checkpoint: str) -> nn
         if module is None:
             continue
         state = {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+        check_weights(state, checkpoint, module)
         try:
             module.load_state_dict(state)
         except RuntimeError as error:

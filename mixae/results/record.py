@@ -23,6 +23,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 from mixae.errors import RecordError
+from mixae.files import write_whole
 
 SCHEMA_VERSION = 1
 SUFFIX = '.record.json'
@@ -325,24 +326,8 @@ def write_record(record: Mapping, folder: str | os.PathLike) -> Path:
         record = {**record, 'digest': digest(record)}
     time = re.sub(r'[-:]', '', record['created'])
     path = Path(folder) / f'{time}-{record["task"]}-{record["id"]}{SUFFIX}'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        with open(draft, 'x', encoding='utf-8') as file:
-            json.dump(record, file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write('\n')
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)  # unlike a rename, it fails where the name is taken
-        except FileExistsError:
-            raise
-        except OSError:  # a file system without hard links
-            if path.exists():
-                raise FileExistsError(f'{path} is there already') from None
-            os.rename(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    write_whole(path, f'{text}\n', overwrite=False)
     return path
 
 

@@ -11,8 +11,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mixae.checkpoints.read import misfit, read_checkpoint
-from mixae.derive import derive
+from mixae.checkpoints.load import load_model
+from mixae.derive import REQUIRED, derive
 from mixae.errors import ConfigError
 from mixae.registry import DATASETS, MODELS, VISUALIZERS
 
@@ -57,18 +57,14 @@ def draw_predictions(
             f'{cfg.filename} has neither detection heads nor a decode head; its model is '
             f'{model_cfg.get("type")}. Give the config of a detector or a segmentor.'
         )
-    state = read_checkpoint(checkpoint)['state_dict']
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     cfg = copy.deepcopy(cfg)
-    if cfg.get('pretrained', '') is None:
+    if cfg.get('pretrained') == REQUIRED:
         cfg.pretrained = 'scratch'  # the checkpoint brings every weight
     cfg, _ = derive(cfg, cuda=device != 'cpu')
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise misfit(checkpoint, model, error) from error
+    load_model(model, checkpoint)
     model.to(device).eval()
 
     dataset_cfg = cfg[f'{split}_dataloader'].dataset

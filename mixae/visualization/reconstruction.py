@@ -20,9 +20,10 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import MAE
 from torch import Tensor, nn
 
+from mixae.checkpoints.load import load_model
 from mixae.checkpoints.read import read_checkpoint
 from mixae.derive import derive
-from mixae.errors import CheckpointError, ConfigError, DataError
+from mixae.errors import ConfigError, DataError
 from mixae.models.layers.mixing import check_group, masks_from_visible
 from mixae.models.selfsup.mixedae import MixedAE
 from mixae.registry import DATASETS, MODELS, TRANSFORMS
@@ -260,18 +261,9 @@ def load_pretrained_model(cfg: Config, checkpoint: str | Path) -> MAE:
             f'model.type={cfg.model.type!r}: pictures of reconstructions are drawn for MAE and '
             'mixae.MixedAE; tools/analysis/imae_pictures.py draws those of i-MAE.'
         )
-    state = read_checkpoint(checkpoint)['state_dict']
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build({**cfg.model, 'init_cfg': None})
-    wrong = model.load_state_dict(
-        {k.removeprefix('module.'): v for k, v in state.items()}, strict=False
-    )
-    if wrong.missing_keys or wrong.unexpected_keys:
-        raise CheckpointError(
-            f'{checkpoint} does not fit {cfg.filename or "the config"}: missing '
-            f'{wrong.missing_keys[:5]}, unexpected {wrong.unexpected_keys[:5]}. Choose the config '
-            'that the checkpoint was trained with.'
-        )
+    load_model(model, checkpoint)
     return model
 
 

@@ -13,9 +13,10 @@ from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 from safetensors.torch import load_file
 
+from mixae.checkpoints import export as module
 from mixae.checkpoints.export import export
 from mixae.checkpoints.load import load_encoder
-from mixae.errors import CheckpointError
+from mixae.errors import CheckpointError, ConfigError, OutputError
 from mixae.models import MaskedViT
 
 ROOT = Path(__file__).parents[2]
@@ -227,6 +228,132 @@ def test_heads_of_a_narrow_encoder_must_be_said(tmp_path):
         export(path, 'huggingface', tmp_path / 'vit')
     with pytest.raises(ValueError, match='5 heads do not divide a width of 24'):
         export(path, 'huggingface', tmp_path / 'vit', num_heads=5)
+
+
+def changed(encoder, path, **changes):
+    """A checkpoint with some of the encoder's weights changed, or dropped where None."""
+    state = {**encoder.state_dict(), **{k.replace('__', '.'): v for k, v in changes.items()}}
+    state = {f'backbone.{k}': v for k, v in state.items() if v is not None}
+    torch.save(dict(state_dict=state), path)
+    return path
+
+
+LAYOUTS = [('timm', 'a.safetensors'), ('mmpretrain', 'a.pth'), ('huggingface', 'a')]
+MATRIX = 'layers__3__attn__proj__weight'
+
+
+@pytest.mark.parametrize('layout, out', LAYOUTS)
+@pytest.mark.parametrize(
+    'changes, words',
+    [
+        ({MATRIX: torch.full((192, 192), torch.nan)}, 'attn.proj.weight .* are not finite'),
+        ({MATRIX: torch.ones(192, 192, dtype=torch.int64)}, 'are no floating-point numbers'),
+        ({MATRIX: torch.zeros(192, 192)}, 'are nothing but zeros'),
+        ({MATRIX: torch.ones(192, 96)}, r'layers.3.attn.proj.weight \(192, 96\) for \(192, 192'),
+        ({MATRIX: None}, 'layers.3.attn.proj.weight missing for'),
+        ({'layers__11__ffn__layers__1__bias': torch.ones(3)}, r'bias \(3,\) for \(192,\)'),
+        ({'layers__13__ln1__weight': torch.ones(192)}, 'layers.12.ln1.weight missing for'),
+        ({'cls_token': torch.ones(1, 1, 64)}, r'cls_token \(1, 1, 64\) for \(1, 1, 192\)'),
+        ({'pos_embed': torch.ones(17, 192)}, 'pos_embed missing'),
+    ],
+    ids=['nan', 'integers', 'zeros', 'shape', 'missing', 'bias', 'a gap', 'token', 'flat'],
+)
+def test_an_encoder_that_is_none_is_refused(encoder, tmp_path, layout, out, changes, words):
+    path = changed(encoder, tmp_path / 'epoch_1.pth', **changes)
+    with pytest.raises(CheckpointError, match=f'{path}.*{words}'):
+        export(path, layout, tmp_path / out)
+    assert [p.name for p in tmp_path.iterdir()] == ['epoch_1.pth']
+
+
+def test_one_without_a_bias_of_query_key_and_value_is_taken(encoder, tmp_path):
+    without = {f'layers__{i}__attn__qkv__bias': None for i in range(12)}
+    path = changed(encoder, tmp_path / 'epoch_1.pth', **without)
+    out = export(path, 'huggingface', tmp_path / 'vit')
+    assert json.loads((out / 'config.json').read_text())['qkv_bias'] is False
+
+
+@pytest.mark.parametrize('num_heads', [-2, 0, 7])
+def test_heads_that_none_can_be_are_refused(checkpoint, tmp_path, num_heads):
+    with pytest.raises(ConfigError, match=f'{num_heads} heads do not divide a width of 192'):
+        export(checkpoint, 'huggingface', tmp_path / 'vit', num_heads=num_heads)
+    assert not list(tmp_path.iterdir())
+
+
+def test_heads_that_no_layout_states_are_refused(checkpoint, tmp_path):
+    with pytest.raises(ConfigError, match='--num-heads 3: the layout timm states none'):
+        export(checkpoint, 'timm', tmp_path / 'vit.safetensors', num_heads=3)
+
+
+@pytest.mark.parametrize('how', ['itself', 'a link to it', 'a hard link', 'another spelling'])
+def test_a_checkpoint_is_not_replaced_by_its_export(encoder, tmp_path, how):
+    path = changed(encoder, tmp_path / 'a.pth')
+    out = tmp_path / 'b.pth'
+    match how:
+        case 'itself':
+            out = path
+        case 'a link to it':
+            out.symlink_to(path)
+        case 'a hard link':
+            out.hardlink_to(path)
+        case 'another spelling':
+            out = tmp_path / '..' / tmp_path.name / 'a.pth'
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match='is the checkpoint itself: name another file'):
+        export(path, 'mmpretrain', out)
+    assert path.read_bytes() == before
+
+
+def test_nor_is_one_in_hugging_faces_folder(checkpoint, tmp_path):
+    out = tmp_path / 'vit'
+    out.mkdir()
+    path = export(checkpoint, 'timm', out / 'model.safetensors')
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match='is the checkpoint itself'):
+        export(path, 'huggingface', out)
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize('layout, out', LAYOUTS)
+def test_an_export_that_fails_leaves_the_earlier_one(
+    encoder, checkpoint, tmp_path, monkeypatch, layout, out
+):
+    def full(state, draft, **_):
+        Path(draft).write_bytes(b'half')
+        raise OSError(28, 'No space left on device')
+
+    def content():
+        return {p: p.read_bytes() for p in tmp_path.rglob('*') if p.is_file()}
+
+    export(checkpoint, layout, tmp_path / out)
+    before = content()
+    monkeypatch.setattr(module, 'save_file', full)
+    monkeypatch.setattr(module.torch, 'save', full)
+    with pytest.raises(OutputError, match='cannot be written .No space left'):
+        export(checkpoint, layout, tmp_path / out)
+    assert content() == before
+
+
+def test_an_earlier_config_never_describes_new_weights(checkpoint, tmp_path, monkeypatch):
+    """Killed between its two files, an export leaves weights that transformers does not load."""
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    out = export(checkpoint, 'huggingface', tmp_path / 'vit')
+    monkeypatch.setattr(module, 'write_whole', killed)
+    with pytest.raises(KeyboardInterrupt):
+        export(checkpoint, 'huggingface', out, num_heads=6)
+    assert [p.name for p in out.iterdir()] == ['model.safetensors']
+
+
+@pytest.mark.parametrize('layout, out', LAYOUTS)
+def test_an_export_to_where_none_can_be_is_one_line(checkpoint, tmp_path, layout, out):
+    """A folder in the file's place, or a file in the folder's."""
+    place = tmp_path / out
+    place.touch() if layout == 'huggingface' else place.mkdir()
+    with pytest.raises(OutputError, match=f'{place}.* cannot be written') as caught:
+        export(checkpoint, layout, place)
+    assert str(caught.value).isprintable()
 
 
 def test_the_tool_says_where_it_wrote(checkpoint, tmp_path):

@@ -81,7 +81,7 @@ def test_a_missing_file_is_named(path):
 
 @pytest.mark.parametrize(
     'content, message',
-    [([1, 2], 'holds a list'), ({}, 'no state_dict'), (dict(epoch=3), 'it holds epoch')],
+    [([1, 2], 'holds a list'), ({}, 'no state_dict'), (dict(epoch=3), "it holds 'epoch'")],
 )
 def test_a_file_without_weights_is_named(path, content, message):
     torch.save(content, path)

@@ -216,7 +216,7 @@ def test_a_failure_while_writing_leaves_the_earlier_checkpoint(
     monkeypatch.setattr(Runner, 'save_checkpoint', full_disk)
     with pytest.raises(OSError, match='No space left'):
         launch.train(small_config(MIXEDAE))
-    assert not list((tmp_path / 'run').glob('.*partial'))
+    assert not list((tmp_path / 'run').glob('.*.partial*'))
     assert latest_checkpoint(tmp_path / 'run').name == 'epoch_1.pth'
     for mine, straight in zip(
         snapshot(tmp_path / 'run' / 'epoch_1.pth'),

@@ -1,7 +1,7 @@
 """Runs that are killed at random moments and resumed end in the same bits as one that was not.
 
-``MIXAE_KILLS`` sets the kills per kind of run (2 by default); docs/reliability.md has the figures of
-a campaign of 100. Each kind trains a small config of digit scenes to its end twice: once left alone,
+``MIXAE_KILLS`` sets the kills per kind of run (2 by default); docs/reliability.md has the figures
+of a campaign. Each kind trains a small config of digit scenes to its end twice: once left alone,
 once killed (SIGKILL to all of its processes) at random moments and resumed.
 """
 

@@ -6,7 +6,6 @@ import json
 
 from mixae.checkpoints.export import LAYOUTS, export
 from mixae.engine.launch import run_tool
-from mixae.errors import CheckpointError
 
 
 def main() -> None:
@@ -18,12 +17,7 @@ def main() -> None:
         '--num-heads', type=int, help='attention heads, where they are not 64 channels wide'
     )
     args = parser.parse_args()
-    try:
-        out = export(args.checkpoint, args.to, args.out, num_heads=args.num_heads)
-    except CheckpointError:
-        raise  # not the arguments' fault
-    except ValueError as error:
-        parser.error(str(error))
+    out = export(args.checkpoint, args.to, args.out, num_heads=args.num_heads)
     print(f'The encoder of {args.checkpoint} is in {out}, for {args.to}.')
     if args.to == 'huggingface':
         heads = json.loads((out / 'config.json').read_text())['num_attention_heads']

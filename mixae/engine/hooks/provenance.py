@@ -15,7 +15,8 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin
+from mixae.checkpoints.account import UNKNOWN_ORIGIN, read_origin
+from mixae.checkpoints.account_form import KEY
 from mixae.models.backbones.vit import ARCHS
 from mixae.registry import HOOKS
 from mixae.results.record import collect_environment, config_sha256, portable
@@ -92,9 +93,9 @@ class ProvenanceHook(Hook):
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         before = checkpoint.get(KEY, {})
         if runner._resume and before:
-            self.seconds = before['seconds']
-            self.images_seen = before['images_seen']
-            self.flops_per_image = before['flops_per_image']
+            self.seconds = before.get('seconds') or 0.0
+            self.images_seen = before.get('images_seen') or 0
+            self.flops_per_image = before.get('flops_per_image')
         elif not runner.cfg.get('train_cfg'):
             self.account = before
             self.origin = before.get('origin', UNKNOWN_ORIGIN)
@@ -168,7 +169,8 @@ def describe_variant(cfg: Config) -> dict:
             value = value.get(key) if isinstance(value, Mapping | Config) else value
         if isinstance(value, dict):
             value = ', '.join(f'{k}={v}' for k, v in value.items() if v is not None)
-        values[name] = value
+        # The form of an account has no place for lists.
+        values[name] = value if isinstance(value, str | int | float | None) else str(value)
     return values
 
 

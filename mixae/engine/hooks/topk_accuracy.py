@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mixae.files import write_whole
 from mixae.registry import HOOKS
 
 CURVE_FILE = 'topk_accuracy.jsonl'
@@ -87,7 +88,7 @@ class TopKAccuracyHook(Hook):
         path = Path(runner.work_dir) / CURVE_FILE
         if path.exists():
             kept = [row for row in read_curve(path) if row['iter'] <= runner.iter]
-            path.write_text(''.join(json.dumps(row) + '\n' for row in kept))
+            write_whole(path, ''.join(json.dumps(row) + '\n' for row in kept))
 
 
 def read_curve(path: str | Path) -> list[dict]:
