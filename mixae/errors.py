@@ -21,6 +21,10 @@ class CheckpointError(MixaeError, ValueError):
     """A checkpoint that is not what the run needs."""
 
 
+class OutputError(MixaeError, OSError):
+    """A file that cannot be written where it should."""
+
+
 class NotFiniteError(MixaeError, FloatingPointError):
     """A loss, a gradient or a feature that is not finite."""
 
@@ -35,3 +39,7 @@ class TableError(MixaeError, ValueError):
 
 class SuiteError(MixaeError, ValueError):
     """A suite that cannot be run as asked."""
+
+
+class BusyError(MixaeError):
+    """A folder that another process is at work on."""

@@ -1,6 +1,7 @@
 """What tools/train.py and tools/test.py do, callable from Python."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -23,6 +24,12 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config: key=value, nested keys with dots, lists as '
         'key="[a,b]"',
     )
+    parser.add_argument(
+        '--options-file',
+        metavar='FILE',
+        help='the same from a JSON file, {"key": value}, before --cfg-options; values arrive as '
+        'they are',
+    )
     parser.add_argument('--budget', help='the budget in words, for the run record')
     parser.add_argument(
         '--launcher',
@@ -37,13 +44,17 @@ def load_config(args: argparse.Namespace) -> Config:
     """The config file with the common arguments merged in.
 
     Raises:
-        ConfigError: If there is no such file.
+        ConfigError: No such file, or a suite; an options file that cannot be read.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not Path(args.config).is_file():
         raise ConfigError(f'There is no config file {args.config}.')
     cfg = Config.fromfile(args.config)
+    if 'model' not in cfg and 'columns' in cfg:
+        raise ConfigError(f'{args.config} is a suite: tools/run_suite.py {args.config} runs it.')
     cfg.launcher = args.launcher
+    if args.options_file is not None:
+        cfg.merge_from_dict(read_options(args.options_file))
     if args.cfg_options is not None:
         cfg.merge_from_dict(args.cfg_options)
     if args.budget is not None:
@@ -53,6 +64,21 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
     return cfg
+
+
+def read_options(path: str | os.PathLike) -> dict:
+    """Overrides of a config from a file: a JSON object of values by dotted keys.
+
+    Raises:
+        ConfigError: If it cannot be read.
+    """
+    try:
+        options = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f'--options-file {path} cannot be read: {error}.') from error
+    if not isinstance(options, dict):
+        raise ConfigError(f'--options-file {path} holds no JSON object, {{"key": value}}.')
+    return options
 
 
 def train(
@@ -122,7 +148,7 @@ def build_runner(cfg: Config):
     return RUNNERS.build(cfg)
 
 
-def run_tool(main) -> None:
+def run_tool(main, interrupted: str = '--resume continues from the last checkpoint') -> None:
     """Run a tool's ``main``; messages to a person end in one line and exit status 1."""
     try:
         main()
@@ -144,5 +170,5 @@ def run_tool(main) -> None:
             print(f'\nerror: {message}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
+        print(f'interrupted; {interrupted}', file=sys.stderr)
         sys.exit(130)
