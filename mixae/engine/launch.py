@@ -51,7 +51,7 @@ def load_config(args: argparse.Namespace) -> Config:
         raise ConfigError(f'There is no config file {args.config}.')
     cfg = Config.fromfile(args.config)
     if 'model' not in cfg and 'columns' in cfg:
-        raise ConfigError(f'{args.config} is a suite: tools/run_suite.py {args.config} runs it.')
+        raise ConfigError(f'{args.config} is a suite: run it with tools/run_suite.py.')
     cfg.launcher = args.launcher
     if args.options_file is not None:
         cfg.merge_from_dict(read_options(args.options_file))

@@ -146,7 +146,7 @@ class Suite:
                 return run
         near = nearest(name, [run.name for run in self.plan])
         raise SuiteError(
-            f'Suite {self.name} has no run {name!r}{near}; --dry-run lists its {len(self.plan)}.'
+            f'Suite {self.name} has no run {name!r}{near} --dry-run lists its {len(self.plan)} runs.'
         )
 
     @property
@@ -207,7 +207,7 @@ def _read_suite(path: Path) -> dict:
     """The entries of a suite's file, each of its type, with defaults for those not given."""
     if not path.is_file():
         there = [str(p.relative_to(ROOT)) for p in (ROOT / 'configs/suites').rglob('*.py')]
-        raise SuiteError(f'There is no suite {path}{nearest(str(path), there)}.')
+        raise SuiteError(f'There is no suite {path}{nearest(str(path), there)}')
     # Names with an underscore are the config's own helpers.
     given = {k: v for k, v in read_config(path).to_dict().items() if not k.startswith('_')}
     if 'model' in given:
@@ -266,9 +266,9 @@ def check_whole(name: str, value, least: int = 1) -> None:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """'; nearest: x, y', or '' where nothing is near."""
-    near = difflib.get_close_matches(name, known, cutoff=0.5)
-    return f'; nearest: {", ".join(near)}' if near else ''
+    """'; did you mean X or Y?', or '.' where nothing known looks like ``name``."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    return f'; did you mean {" or ".join(close)}?' if close else '.'
 
 
 def _check(place: str, given: Mapping, types: dict, required: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ from mixae.suite.checks import CHECKS
 from mixae.suite.plan import Run, load_suite
 from mixae.suite.processes import Machine, command, run_plan, this_machine
 from mixae.suite.progress import Display, duration, estimates, time_left
-from mixae.suite.slurm import submit
+from mixae.suite.slurm import need_slurm, submit
 from mixae.suite.state import Folder
 
 
@@ -81,6 +81,8 @@ def run_suite(
         MixaeError: The suite cannot be run as asked; before anything has run.
     """
     started = time.monotonic()
+    if launcher == 'slurm':
+        need_slurm('srun')
     check_changes(folder, plan, on_change)
     lock_folder(folder.path, patience=2.0).close()  # where nothing can be written, it is said now
     if busy := [str(folder[run]) for run in plan if folder.is_running(run)]:

@@ -43,12 +43,7 @@ def submit(
     Raises:
         SuiteError: There is no SLURM, or it refused a job; says which were submitted before.
     """
-    for tool in ('sbatch', 'squeue'):
-        if not shutil.which(tool):
-            raise SuiteError(
-                f'There is no {tool} on this machine: submit from a login node of the cluster, or '
-                'leave out --slurm to run here.'
-            )
+    need_slurm('sbatch', 'squeue')
     jobs: dict[str, str] = {}
     # sbatch inherits the lock: killed while sbatch is at work, a second call waits for that job.
     with lock_folder(folder.path, patience=60.0) as lock:
@@ -71,6 +66,20 @@ def submit(
                     raise SuiteError(f'{run.name}: {error} Submitted before: {sent}.') from error
             jobs[run.name] = queued[name]
     return jobs
+
+
+def need_slurm(*tools: str) -> None:
+    """Make sure that this machine has tools of SLURM.
+
+    Raises:
+        SuiteError: One is not there.
+    """
+    for tool in tools:
+        if not shutil.which(tool):
+            raise SuiteError(
+                f'There is no {tool} on this machine: use a node of the cluster, or leave out '
+                '--slurm or --launcher slurm to run here.'
+            )
 
 
 def job_name(folder: Folder, run: Run) -> str:
