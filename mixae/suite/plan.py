@@ -14,6 +14,7 @@ from mmengine.config import Config
 from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.errors import SuiteError
 from mixae.results.compare import parse_columns
+from mixae.results.record import config_sha256
 from mixae.results.write import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,6 +112,11 @@ class Run:
             raise SuiteError(f'{self.name}: options do not fit {self.target}: {error}') from error
         return {'': config}
 
+    @cached_property
+    def digests(self) -> list[str]:
+        """The hashes of its configs."""
+        return [config_sha256(config) for config in self.configs.values()]
+
     def config(self) -> Config:
         """The config of training or of a test, with the overrides."""
         return self.configs['']
@@ -146,7 +152,7 @@ class Suite:
                 return run
         near = nearest(name, [run.name for run in self.plan])
         raise SuiteError(
-            f'Suite {self.name} has no run {name!r}{near} --dry-run lists its {len(self.plan)} runs.'
+            f'Suite {self.name} has no run {name!r}{near} --dry-run lists all {len(self.plan)}.'
         )
 
     @property
@@ -290,9 +296,7 @@ def _check(place: str, given: Mapping, types: dict, required: Sequence[str]) -> 
     try:
         json.dumps(given.get('options'))
     except TypeError as error:
-        raise SuiteError(
-            f'{place}.options: {error}; numbers, text, lists and dicts have.'
-        ) from None
+        raise SuiteError(f'{place}.options: {error}: numbers, text, lists, dicts do.') from None
 
 
 def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
@@ -317,10 +321,10 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
                 f'there are {list(rows)}.'
             )
         rows[row] = entry.get('title', row)
-        teacher = teacher and f'{teacher}_seed{seed}/pretrain'
-        yield of_config(
-            row, 'pretrain', f'pre-training {rows[row]}', 'train', entry, teacher=teacher
-        )
+        title, more = f'pre-training {rows[row]}', {}
+        if teacher:
+            more = dict(teacher=f'{teacher}_seed{seed}/pretrain')
+        yield of_config(row, 'pretrain', title, 'train', entry, **more)
     for name, entry in cfg['evaluate'].items():
         if entry['tool'] not in ('train', 'test'):
             raise SuiteError(f"evaluate.{name}: tool={entry['tool']!r}; 'train' or 'test'.")
@@ -330,13 +334,12 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
         for name, entry in cfg['evaluate'].items():
             if row not in entry.get('only', (row,)):
                 continue
-            title, start = entry.get('title', name), f'{row}_seed{seed}/pretrain'
-            more = dict(start=start)
+            title = entry.get('title', name)
             if row == SCRATCH:
                 title = entry.get('scratch_title', f'{title} from scratch')
                 more = dict(start=SCRATCH, target=entry.get('scratch', entry['config']))
             else:
-                title = f'{title} of {rows[row]}'
+                title, more = f'{title} of {rows[row]}', dict(start=f'{row}_seed{seed}/pretrain')
             yield of_config(row, name, title, entry['tool'], entry, **more)
 
 

@@ -66,9 +66,11 @@ def this_machine(gpus_a_run: int = 1, jobs: int | None = None) -> Machine:
 def command(folder: Folder, run: Run, launcher: str = 'local') -> list[str]:
     """The command of a run that is not done; it resumes what was interrupted.
 
+    A checkpoint that is not there yet is written as '<name of its run>'.
+
     Args:
         folder (Folder): The suite's.
-        run (Run): The run. A checkpoint of a run that is not done is written as '<name>'.
+        run (Run): The run.
         launcher (str): 'local': a process, or ``tools/dist_train.sh`` for several. 'slurm':
             ``srun`` within an allocation.
     """
@@ -186,37 +188,32 @@ def run_plan(
     running: list[Process] = []
     failed: dict[str, str] = {}
 
-    def fail(run: Run, words: str, reason: str) -> None:
-        failed[run.name] = reason
-        display.end(run, words)
-
-    def ended(process: Process, code: int) -> None:
-        run, seconds = process.run, time.monotonic() - process.started
-        try:
-            if code != 0:
-                raise SuiteError(describe_failure(run, code, folder.log(run)))
-            folder.finish(run, seconds)
-        except (MixaeError, OSError) as error:
-            with suppress(MixaeError):  # the disk may be what has failed
-                folder.fail(run, str(error))
-            reason = f'{error}\nIts whole output: {folder.log(run)}'
-            fail(run, f'FAILED\n{reason}', reason)
-            return
-        done.add(run.name)
-        display.end(run, ', '.join(filter(None, [headline(folder, run), duration(seconds)])))
+    def fail(run: Run, why: str) -> None:
+        failed[run.name] = f'{run.title} {why}'
+        display.end(run, why)
 
     def begin(run: Run, slot: int) -> None:
         try:
-            process = start(folder, run, machine, slot, launcher)
+            running.append(start(folder, run, machine, slot, launcher))
+            display.begin(run, folder.state(run).get('resumed', False))
         except (MixaeError, OSError) as error:
             if folder.is_done(run):  # by another suite, which holds it no longer
                 done.add(run.name)
                 display.end(run, 'done by another suite')
             else:
-                fail(run, f'not started\n{error}', f'{run.title} was not started: {error}')
-            return
-        running.append(process)
-        display.begin(run, folder.state(run).get('resumed', False))
+                fail(run, f'was not started: {error}')
+
+    def end(run: Run, code: int, seconds: float) -> None:
+        try:
+            if code:
+                raise SuiteError(describe_failure(code, folder.log(run)))
+            folder.finish(run, seconds)
+            done.add(run.name)
+            display.end(run, f'{headline(folder, run)}{duration(seconds)}')
+        except (MixaeError, OSError) as error:
+            with suppress(MixaeError):  # the disk may be what has failed
+                folder.fail(run, str(error))
+            fail(run, f'failed: {error}\nIts whole output: {folder.log(run)}')
 
     try:
         while waiting or running:
@@ -224,36 +221,40 @@ def run_plan(
                 free = sorted(set(range(machine.jobs)) - {process.slot for process in running})
                 if lost := [name for name in run.needs if name in failed]:
                     waiting.remove(run)
-                    words = f'left out, it needs {lost[0]}'
-                    fail(run, words, f'{run.title}: {words}.')
+                    fail(run, f'was left out: it needs {lost[0]}.')
                 elif free and done.issuperset(run.needs):
                     waiting.remove(run)
                     begin(run, free[0])
             time.sleep(pause)
             for process in list(running):
-                code = process.popen.poll()
-                if code is None:
-                    log = tail(folder.log(process.run))
-                    display.update(process.run, fraction_done(log, process.run))
-                else:
+                run, code = process.run, process.popen.poll()
+                display.update(run, fraction_done(tail(folder.log(run)), run))
+                if code is not None:
                     running.remove(process)
-                    ended(process, code)
+                    end(run, code, time.monotonic() - process.started)
     finally:
         stop([process.popen for process in running])
     return failed
 
 
 def headline(folder: Folder, run: Run) -> str:
-    """A finished evaluation's metric in the table's first column; '' for other runs."""
+    """A finished evaluation's metric in the table's first column, and ', '; or nothing."""
     if not run.is_evaluation:
         return ''
     if len(folder.results(run)) > 1:
-        return f'{len(folder.results(run))} records'
+        return f'{len(folder.results(run))} records, '
     record = folder.record(run)
     name = leading_metric(record, folder.suite.columns)
     metric = record['metrics'][name]
-    unit = ' %' if metric['unit'] == '%' else ''
-    return f'{name} {metric["value"]:.3g}{unit}'
+    return f'{name} {metric["value"]:.3g}{" %" if metric["unit"] == "%" else ""}, '
+
+
+def describe_failure(code: int, log: Path) -> str:
+    """How a run has ended, and why if the last lines of its output tell."""
+    lines = [line for line in tail(log).splitlines() if line.strip()] or ['it printed nothing']
+    told = [line for line in lines[-40:] if re.match(r'error: |\w*(Error|Exception)\b', line)]
+    how = f'ended by signal {-code}' if code < 0 else f'exit status {code}'
+    return f'{how}: {(told or lines)[-1]}'
 
 
 def stop(processes: Sequence[subprocess.Popen], patience: float = 40.0) -> None:
@@ -266,12 +267,3 @@ def stop(processes: Sequence[subprocess.Popen], patience: float = 40.0) -> None:
         for popen in processes:
             with suppress(subprocess.TimeoutExpired):
                 popen.wait(max(0.0, until - time.monotonic()))
-
-
-def describe_failure(run: Run, code: int, log: Path) -> str:
-    """What failed, and why if its last lines tell."""
-    lines = [line for line in tail(log).splitlines() if line.strip()]
-    told = [line for line in lines[-40:] if re.match(r'error: |\w*(Error|Exception)\b', line)]
-    how = f'was ended by signal {-code}' if code < 0 else f'failed (exit status {code})'
-    reason = told[-1] if told else (lines[-1] if lines else 'it printed nothing')
-    return f'{run.title} {how}: {reason}'

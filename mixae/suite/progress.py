@@ -1,5 +1,6 @@
 """How long runs take, and how far they are: the one source of all times that a suite shows."""
 
+import os
 import re
 import statistics
 import time
@@ -72,10 +73,7 @@ def _is_repeat(other: Run, run: Run) -> bool:
 
 def _steps(log: Path) -> tuple[float, int | None] | None:
     """Seconds of a training step, and steps of an epoch, by what a run has logged."""
-    try:
-        text = tail(log, 200_000)
-    except OSError:
-        return None
+    text = tail(log, 200_000)
     times = [float(found) for found in _STEP.findall(text)]
     epochs = _EPOCH.findall(text)
     return (statistics.median(times), int(epochs[-1][2]) if epochs else None) if times else None
@@ -91,10 +89,7 @@ def time_left(
 ) -> tuple[float, int]:
     """Seconds until runs are done, and how many of them are of unknown length and left out.
 
-    Args:
-        times (dict[str, Estimate]): Of :func:`estimates`.
-        fractions (dict[str, float]): How far each run is, in [0, 1].
-        jobs (int): Runs at a time.
+    ``fractions`` says how far each is, in [0, 1]; ``jobs`` go on at a time.
     """
     open_ = [name for name, fraction in fractions.items() if fraction < 1]
     left = [(1 - fractions[n]) * times[n].seconds for n in open_ if times[n].seconds is not None]
@@ -114,11 +109,13 @@ def duration(seconds: float) -> str:
 
 
 def tail(path: Path, size: int = 20_000) -> str:
-    """The last ``size`` bytes of a log as text."""
-    with open(path, 'rb') as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - size))
-        return file.read().decode(errors='replace')
+    """The last ``size`` bytes of a log as text; '' where it cannot be read."""
+    try:
+        with open(path, 'rb') as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - size))
+            return file.read().decode(errors='replace')
+    except OSError:
+        return ''
 
 
 def fraction_done(log: str, run: Run) -> float:
@@ -143,8 +140,8 @@ class Display:
         plan (Iterable[Run]): All runs.
         done (set[str]): The names of those that are done before.
         measure (Callable): Returns :func:`estimates`, which change while runs go on.
-        jobs (int): Runs at a time. Defaults to 1.
-        console (Console, optional): Where to. Defaults to None: standard output.
+        jobs (int): Runs at a time.
+        console (Console, optional): Defaults to None: standard output.
     """
 
     interval = 30.0  # seconds between two measurements, and two lines where there is no terminal

@@ -9,7 +9,7 @@ from pathlib import Path
 from mixae.engine.runner import checkpoints, set_aside
 from mixae.errors import BusyError, OutputError, SuiteError
 from mixae.files import LOCK, file_sha256, lock_folder, write_whole
-from mixae.results.record import SUFFIX, RunRecord, config_sha256, read_record
+from mixae.results.record import SUFFIX, RunRecord, read_record
 from mixae.suite.plan import SCRATCH, Run, Suite
 
 
@@ -72,8 +72,7 @@ class Folder:
         The runs that it needs must be done.
         """
         content = [run.target, list(run.arguments)] if run.is_analysis else []
-        content += [config_sha256(config) for config in run.configs.values()]
-        content += [run.tool, run.start == SCRATCH]
+        content += [*run.digests, run.tool, run.start == SCRATCH]
         content += [self.sha256(self.output(self.suite[name])) for name in run.needs]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -211,7 +210,7 @@ class Folder:
         # All records of an analysis; of what leaves one, the newest.
         found = self.outputs(run) if run.tool == 'analysis' else self.outputs(run)[-1:]
         if not found:
-            raise SuiteError(f'{run.title} left no result.')
+            raise SuiteError('it left no result')
         for path in found if run.is_evaluation else ():
             read_record(path)
         outputs = [

@@ -1,13 +1,12 @@
 """Plans: what ships is sound, and what is wrong with one is said."""
 
 import pytest
-from mmengine.config import Config
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.derive.resolve import resolve
 from mixae.errors import MixaeError, SuiteError
 from mixae.suite.checks import CHECKS
-from mixae.suite.plan import ROOT, load_suite
+from mixae.suite.plan import ROOT, load_suite, read_config
 
 SUITES = sorted(p for p in (ROOT / 'configs' / 'suites').rglob('*.py') if p.parent.name != '_base_')
 
@@ -32,7 +31,7 @@ def test_every_override_of_a_suite_names_a_setting_that_is_there():
         for run in load_suite(path, seeds=[0]).plan:
             if run.is_analysis:
                 continue
-            cfg = Config.fromfile(ROOT / run.target)
+            cfg = read_config(ROOT / run.target)
             for name in run.options:
                 node = cfg
                 for part in name.split('.'):

@@ -78,7 +78,7 @@ def test_a_run_that_fails_is_reported_and_only_what_needs_it_left_out(call):
     commands = call(small_suite(), failing='b')
     assert set(commands) == set(ALL) - {'probe_b', 'p/icture'}
     assert set(call.failed) == {'b', 'probe_b', 'p/icture'}
-    assert re.search(r'B failed .*ValueError: broken\n.*b/output\.log', call.failed['b'])
+    assert re.search(r'B failed: .*ValueError: broken\n.*b/output\.log', call.failed['b'])
     assert 'it needs b' in call.failed['probe_b']
     assert call.folder.status(call.folder.suite['b']) == 'failed'
     assert sorted(call(small_suite())) == ['b', 'p/icture', 'probe_b']
@@ -88,7 +88,7 @@ def test_a_run_that_fails_is_reported_and_only_what_needs_it_left_out(call):
 def test_a_run_that_leaves_no_result_is_no_success(call, monkeypatch):
     monkeypatch.setattr('mixae.suite.state.checkpoints', lambda folder: [])
     call(small_suite())
-    assert 'A left no result' in call.failed['a']
+    assert 'it left no result' in call.failed['a']
 
 
 @pytest.mark.parametrize(

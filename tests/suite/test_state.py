@@ -128,7 +128,7 @@ def test_all_records_of_an_analysis_are_its_result(call):
     call(small_suite())
     folder, run = call.folder, small_suite()['table_4']
     assert {r['dataset']['name'] for r in map(read_record, folder.results(run))} == {'one', 'two'}
-    assert headline(folder, run) == '2 records' and folder.settings(run)['tool'] == 'tools/y.py'
+    assert headline(folder, run) == '2 records, ' and folder.settings(run)['tool'] == 'tools/y.py'
     # One is lost: both are made anew, and what is left of the first call does not count.
     left, lost = folder.results(run)
     lost.unlink()
