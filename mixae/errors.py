@@ -39,3 +39,7 @@ class TableError(MixaeError, ValueError):
 
 class SuiteError(MixaeError, ValueError):
     """A suite that cannot be run as asked."""
+
+
+class BusyError(MixaeError):
+    """A folder that another process is at work on."""

@@ -2,9 +2,9 @@
 """Run a suite: pre-train, evaluate, and show the table. A repeated call does what is missing."""
 
 import argparse
+import shlex
+import signal
 import sys
-
-from mixae.suite.main import main
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,7 +28,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--slurm', metavar='PARTITION', help='submit each run as a job, after those it needs'
     )
-    parser.add_argument('--sbatch-args', default='', help='further arguments of sbatch')
+    parser.add_argument(
+        '--sbatch-args', type=shlex.split, default='', help='further arguments of sbatch'
+    )
     parser.add_argument(
         '--launcher',
         choices=['local', 'slurm'],
@@ -39,4 +41,11 @@ def parse_args() -> argparse.Namespace:
 
 
 if __name__ == '__main__':
-    sys.exit(main(parse_args()))
+    args = parse_args()
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        # Until the imports are through, which takes seconds, Ctrl-C has nothing to tidy up.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from mixae.engine.launch import run_tool
+    from mixae.suite.run import main
+
+    run_tool(lambda: sys.exit(main(args)), 'the same command goes on where it was')

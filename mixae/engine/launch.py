@@ -11,7 +11,7 @@ from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 
 from mixae.derive.checks import nearest
-from mixae.engine.options import add_options_argument, merge_options
+from mixae.engine.options import add_options_argument, merge_options, merge_options_file
 from mixae.errors import ConfigError, DataError, MixaeError
 
 
@@ -19,6 +19,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments OpenMMLab's users know."""
     parser.add_argument('--work-dir', help='folder of logs, checkpoints and records')
     add_options_argument(parser, '--cfg-options', 'the config')
+    parser.add_argument(
+        '--options-file',
+        metavar='FILE',
+        help='overrides from a JSON file, {"key": value}; --cfg-options come after them',
+    )
     parser.add_argument('--budget', help='the budget in words, for the run record')
     parser.add_argument(
         '--launcher',
@@ -46,6 +51,8 @@ def load_config(args: argparse.Namespace) -> Config:
             f'by it. Use {script}, or leave --launcher out.'
         )
     cfg.launcher = args.launcher
+    if args.options_file is not None:
+        merge_options_file(cfg, args.options_file)
     merge_options(cfg, args.cfg_options)
     if args.budget is not None:
         cfg.budget = args.budget
@@ -179,7 +186,7 @@ def build_runner(cfg: Config):
     return RUNNERS.build(cfg)
 
 
-def run_tool(main) -> None:
+def run_tool(main, interrupted: str = '--resume continues from the last checkpoint') -> None:
     """Run a tool's ``main``; messages to a person end in one line and exit status 1."""
     try:
         main()
@@ -201,5 +208,5 @@ def run_tool(main) -> None:
             print(f'\nerror: {message}', file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
+        print(f'interrupted; {interrupted}', file=sys.stderr)
         sys.exit(130)

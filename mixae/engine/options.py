@@ -2,7 +2,9 @@
 
 import argparse
 import ast
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
 from mmengine.config import Config
@@ -51,6 +53,24 @@ def merge_options(cfg: Config, pairs: Sequence[str]) -> None:
         parsed[key] = parse_value(text, _current(cfg, key), key)
     check_top_level(cfg, parsed)
     cfg.merge_from_dict(parsed)
+
+
+def merge_options_file(cfg: Config, path: str | Path) -> None:
+    """Override settings of a config by a JSON file, {"key": value}, in place.
+
+    Raises:
+        ConfigError: A file that cannot be read, or a key that nothing reads.
+    """
+    try:
+        options = json.loads(Path(path).read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f'--options-file {path} cannot be read: {error}.') from error
+    if not isinstance(options, dict):
+        raise ConfigError(f'--options-file {path} holds no JSON object, {{"key": value}}.')
+    for key in options:
+        _current(cfg, key)
+    check_top_level(cfg, options)
+    cfg.merge_from_dict(options)
 
 
 def _current(cfg: Config, key: str):

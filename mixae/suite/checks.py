@@ -1,7 +1,7 @@
 """What a suite's results say, in words: named by a suite's ``checks``."""
 
-from mixae.suite.folder import Folder
 from mixae.suite.plan import SCRATCH
+from mixae.suite.state import Folder
 from mixae.visualization.curves import curve_rows, final_accuracy
 
 ISOLATES = 0.6  # TopK sampling accuracy below which homologous attention is not isolating images
@@ -47,7 +47,7 @@ def topk_isolates(folder: Folder) -> list[str]:
     for run in folder.suite.plan:
         if not run.is_pretraining or not folder.is_done(run):
             continue
-        if folder.config(run).model.type != 'mixae.MixedAE':
+        if run.config().model.type != 'mixae.MixedAE':
             continue
         rows = curve_rows(folder[run])
         if not rows:

@@ -1,45 +1,40 @@
 """What a suite consists of: pre-trained once, evaluated many times, over seeds."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from pathlib import Path
 
 from mmengine.config import Config
 
+from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.errors import SuiteError
+from mixae.results.compare import parse_columns
+from mixae.results.record import config_sha256
+from mixae.results.write import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRATCH = 'scratch'
 
-_SUITE_KEYS = {
-    'title',
-    'about',
-    'seeds',
-    'gpus',
-    'budget',
-    'on_change',
-    'prepare',
-    'pretrain',
-    'evaluate',
-    'analyses',
-    'pictures',
-    'columns',
-    'checks',
-    'published',
+# What may stand in a suite and in its groups, and what must.
+_LIST, _NUMBER = (list, tuple), (int, float)
+_SUITE = dict(title=str, seeds=_LIST, gpus=int, budget=str, on_change=str, prepare=_LIST)
+_SUITE |= dict(columns=_LIST, checks=_LIST, published=str)
+_RUN = dict(title=str, config=str, options=dict, seconds=_NUMBER, gpus=int)
+_ANALYSIS = dict(title=str, tool=str, of=str, arguments=_LIST, seconds=_NUMBER)
+_GROUPS = {
+    'pretrain': (dict(**_RUN, teacher=str), ('config',)),
+    'evaluate': (
+        dict(**_RUN, tool=str, scratch=str, scratch_title=str, only=_LIST),
+        ('config', 'tool'),
+    ),
+    'analyses': (_ANALYSIS, ('tool', 'of', 'arguments')),
+    'pictures': (_ANALYSIS, ('tool', 'of', 'arguments')),
 }
-_PRETRAIN_KEYS = {'title', 'config', 'teacher', 'options', 'seconds', 'gpus'}
-_EVALUATE_KEYS = {
-    'title',
-    'tool',
-    'config',
-    'scratch',
-    'scratch_title',
-    'only',
-    'options',
-    'seconds',
-    'gpus',
-}
-_ANALYSIS_KEYS = {'title', 'tool', 'of', 'arguments', 'seconds'}
 
 
 @dataclass(frozen=True)
@@ -55,7 +50,7 @@ class Run:
         start (str): The run whose checkpoint it starts from, 'scratch', or '' for a pre-training.
         teacher (str): The run whose checkpoint is the teacher, or ''.
         uses (tuple): Further runs whose checkpoints ``arguments`` name.
-        options (dict): Overrides of the config, as ``--cfg-options``.
+        options (dict): Overrides of the config, values of JSON by dotted keys.
         arguments (tuple): Of a tool below tools/analysis; '{pretrain}' stands for the checkpoint
             that it starts from, '{folder}' for that one's folder, '{RUN}' for the checkpoint of a
             run that it ``uses``, '{out}' for the PNG, '{records}' for the folder of its records.
@@ -98,11 +93,33 @@ class Run:
         """Whether its outcome are run records, one but for an analysis."""
         return bool(self.start) and self.tool != 'picture'
 
+    @cached_property
+    def configs(self) -> dict[str, Config]:
+        """What it computes: its config with the overrides, as ''; of an analysis those it names.
+
+        Nothing is derived from them yet.
+
+        Raises:
+            SuiteError: A config that cannot be read, or has no place for an override.
+        """
+        if self.is_analysis:
+            names = [name for name in self.arguments if name.startswith('configs/')]
+            return {name: copy.deepcopy(read_config(ROOT / name)) for name in names}
+        config = copy.deepcopy(read_config(ROOT / self.target))
+        try:
+            config.merge_from_dict(dict(self.options))
+        except (TypeError, KeyError, ValueError, IndexError) as error:
+            raise SuiteError(f'{self.name}: options do not fit {self.target}: {error}') from error
+        return {'': config}
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """The hashes of its configs."""
+        return [config_sha256(config) for config in self.configs.values()]
+
     def config(self) -> Config:
-        """The config with the overrides, before anything is derived from it."""
-        cfg = Config.fromfile(ROOT / self.target)
-        cfg.merge_from_dict(dict(self.options))
-        return cfg
+        """The config of training or of a test, with the overrides."""
+        return self.configs['']
 
 
 @dataclass(frozen=True)
@@ -133,9 +150,9 @@ class Suite:
         for run in self.plan:
             if run.name == name:
                 return run
+        near = nearest(name, [run.name for run in self.plan])
         raise SuiteError(
-            f'Suite {self.name} has no run {name!r}; its runs: '
-            f'{", ".join(run.name for run in self.plan)}.'
+            f'Suite {self.name} has no run {name!r}{near} --dry-run lists all {len(self.plan)}.'
         )
 
     @property
@@ -145,12 +162,9 @@ class Suite:
 
     def select(self, names: Sequence[str]) -> list[Run]:
         """The runs of these names, and those that they need, in the plan's order."""
-        wanted, waiting = set(), [self[name] for name in names]
-        while waiting:
-            run = waiting.pop()
-            if run.name not in wanted:
-                wanted.add(run.name)
-                waiting += [self[name] for name in run.needs]
+        wanted = {self[name].name for name in names}
+        for run in reversed(self.plan):
+            wanted.update(run.needs if run.name in wanted else ())
         return [run for run in self.plan if run.name in wanted]
 
 
@@ -168,58 +182,138 @@ def load_suite(
         gpus (int, optional): Processes of every run, in place of the suite's. Defaults to None.
 
     Raises:
-        SuiteError: An unknown or missing entry, a config or tool that does not exist.
-        SuiteError: There is no such file.
+        SuiteError: No such file, no suite, an unknown or missing entry, a value of a wrong type or
+            out of range, a config or tool that does not exist.
+        TableError: An unknown column.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise SuiteError(f'There is no suite {path}.')
-    # Names with an underscore are the config's own helpers.
-    cfg = {k: v for k, v in Config.fromfile(path).to_dict().items() if not k.startswith('_')}
-    for group in ('pretrain', 'evaluate', 'analyses', 'pictures'):
-        # None drops what a base has.
-        cfg[group] = {k: v for k, v in cfg.get(group, {}).items() if v is not None}
-    _check_keys(f'suite {path.stem}', cfg, _SUITE_KEYS, ('columns',))
-    if not cfg['evaluate'] and not cfg['analyses']:
-        raise SuiteError(f'suite {path.stem}: nothing in `evaluate`.')
-    seeds = list(cfg.get('seeds', [0]) if seeds is None else seeds)
+    cfg = _read_suite(Path(path))
+    name = Path(path).stem
+    seeds = list(cfg['seeds'] if seeds is None else seeds)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise SuiteError(f'suite {path.stem}: seeds={seeds} must be different numbers, at least 1.')
-    if cfg.get('on_change', 'stop') not in ('stop', 'redo'):
-        raise SuiteError(f"on_change={cfg['on_change']!r} is neither 'stop' nor 'redo'.")
+        raise SuiteError(f'suite {name}: seeds={seeds} must be different numbers, at least 1.')
+    for seed in seeds:
+        check_whole('seeds', seed, least=0)
+    if gpus is not None:
+        check_whole('gpus', gpus)
     plan = []
     for seed in seeds:
         plan += _runs_of_seed(cfg, seed, gpus)
         plan += _analyses(cfg, 'analyses', seed)
     plan += _analyses(cfg, 'pictures', seeds[0])
     for run in plan:
-        if not (ROOT / run.target).is_file():
-            raise SuiteError(f'{run.name}: there is no {run.target}.')
-    return Suite(
-        name=path.stem,
-        title=cfg.get('title', path.stem),
-        plan=tuple(plan),
-        columns=tuple(cfg['columns']),
-        published=cfg.get('published', 'none'),
-        prepare=tuple(cfg.get('prepare', ())),
-        checks=tuple(cfg.get('checks', ())),
-        on_change=cfg.get('on_change', 'stop'),
-    )
+        for file in (run.target, *(a for a in run.arguments if a.startswith('configs/'))):
+            if not (ROOT / file).is_file():
+                raise SuiteError(f'{run.name}: there is no {file}.')
+    lists = {key: tuple(cfg[key]) for key in ('columns', 'prepare', 'checks')}
+    texts = {key: cfg[key] for key in ('title', 'published', 'on_change')}
+    return Suite(name, plan=tuple(plan), **texts, **lists)
 
 
-def _check_keys(place: str, given: Mapping, known: set, required: Sequence[str]) -> None:
-    unknown = sorted(set(given) - known)
-    missing = [key for key in required if key not in given]
-    if unknown:
-        raise SuiteError(f'{place}: unknown {unknown}; known are {sorted(known)}.')
-    if missing:
+def _read_suite(path: Path) -> dict:
+    """The entries of a suite's file, each of its type, with defaults for those not given."""
+    if not path.is_file():
+        there = [str(p.relative_to(ROOT)) for p in (ROOT / 'configs/suites').rglob('*.py')]
+        raise SuiteError(f'There is no suite {path}{nearest(str(path), there)}')
+    # Names with an underscore are the config's own helpers.
+    given = {k: v for k, v in read_config(path).to_dict().items() if not k.startswith('_')}
+    if 'model' in given:
+        raise SuiteError(
+            f'{path} is the config of one run, for tools/train.py or tools/test.py. A suite has '
+            'pretrain, evaluate and columns (docs/suites.md).'
+        )
+    _check(f'suite {path.stem}', given, _SUITE | dict.fromkeys(_GROUPS, dict), ('columns',))
+    cfg = dict(title=path.stem, seeds=[0], gpus=1, budget='', prepare=(), checks=())
+    cfg |= dict(on_change='stop', published='none') | given
+    for group in _GROUPS:
+        # None drops what a base has.
+        cfg[group] = {k: v for k, v in cfg.get(group, {}).items() if v is not None}
+        for name, entry in cfg[group].items():
+            _check(f'{group}.{name}', entry, *_GROUPS[group])
+            if not re.fullmatch(r'\w[\w.+=-]*', name) or name in (SCRATCH, 'pretrain'):
+                raise SuiteError(
+                    f'{group}.{name}: a folder is called so. Use letters, digits and . _ + = -, '
+                    f"and not {SCRATCH!r} or 'pretrain', which have a meaning."
+                )
+    if not cfg['evaluate'] and not cfg['analyses']:
+        raise SuiteError(f'suite {path.stem}: nothing in `evaluate`.')
+    for name, known in (('on_change', ('stop', 'redo')), ('published', PUBLISHED)):
+        if cfg[name] not in known:
+            raise SuiteError(f'{name}={cfg[name]!r} is neither {" nor ".join(map(repr, known))}.')
+    if unknown := set(cfg['prepare']) - DEFAULTS.keys():
+        raise SuiteError(f'prepare: unknown {sorted(unknown)}; known are {sorted(DEFAULTS)}.')
+    # Whether there is a column task:metric is known once there is a record with it.
+    if plain := [name for name in cfg['columns'] if ':' not in name] or not cfg['columns']:
+        parse_columns(plain or ())
+    return cfg
+
+
+@cache
+def read_config(path: Path) -> Config:
+    """A config file, read once: whoever changes it copies it.
+
+    Raises:
+        SuiteError: It cannot be read.
+    """
+    try:
+        return Config.fromfile(path)
+    except Exception as error:  # a config is a program, and fails as one
+        words = ' '.join(str(error).split())
+        raise SuiteError(f'{path} is no config: {type(error).__name__}: {words}') from error
+
+
+def check_whole(name: str, value, least: int = 1) -> None:
+    """Make sure that a value is a whole number, ``least`` or more.
+
+    Raises:
+        SuiteError: It is not.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SuiteError(f'{name}={value!r}: expected a whole number, {least} or more.')
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """'; did you mean X or Y?', or '.' where nothing known looks like ``name``."""
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    return f'; did you mean {" or ".join(close)}?' if close else '.'
+
+
+def _check(place: str, given: Mapping, types: dict, required: Sequence[str]) -> None:
+    """Make sure that an entry has what it must, and nothing unknown or of a wrong type."""
+    if not isinstance(given, Mapping):
+        raise SuiteError(f'{place}: expected dict(...), not {given!r}.')
+    if unknown := sorted(set(given) - types.keys()):
+        raise SuiteError(f'{place}: unknown {unknown}; known are {sorted(types)}.')
+    if missing := [key for key in required if key not in given]:
         raise SuiteError(f'{place}: {missing} must be given.')
+    for key, value in given.items():
+        if not isinstance(value, types[key]):
+            raise SuiteError(
+                f'{place}: {key}={value!r} is a {type(value).__name__}; expected is '
+                f'{getattr(types[key], "__name__", types[key])}.'
+            )
+    if 'gpus' in given:
+        check_whole(f'{place}.gpus', given['gpus'])
+    try:
+        json.dumps(given.get('options'))
+    except TypeError as error:
+        raise SuiteError(f'{place}.options: {error}: numbers, text, lists, dicts do.') from None
 
 
 def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
+    def of_config(row: str, what: str, title: str, tool: str, entry: dict, **more) -> Run:
+        return Run(
+            f'{row}_seed{seed}/{what}',
+            f'{title}, seed {seed}',
+            tool,
+            **{'target': entry['config'], **more},
+            options={'randomness.seed': seed, **entry.get('options', {})},
+            gpus=gpus or entry.get('gpus', cfg['gpus']),
+            budget=cfg['budget'],
+            seconds=entry.get('seconds'),
+        )
+
     rows = {}
     for row, entry in cfg['pretrain'].items():
-        _check_keys(f'pretrain.{row}', entry, _PRETRAIN_KEYS, ('config',))
         teacher = entry.get('teacher', '')
         if teacher and teacher not in rows:
             raise SuiteError(
@@ -227,59 +321,45 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
                 f'there are {list(rows)}.'
             )
         rows[row] = entry.get('title', row)
-        yield Run(
-            f'{row}_seed{seed}/pretrain',
-            f'pre-training {rows[row]}, seed {seed}',
-            'train',
-            entry['config'],
-            teacher=f'{teacher}_seed{seed}/pretrain' if teacher else '',
-            options={'randomness.seed': seed, **entry.get('options', {})},
-            gpus=gpus or entry.get('gpus', cfg.get('gpus', 1)),
-            budget=cfg.get('budget', ''),
-            seconds=entry.get('seconds'),
-        )
+        title, more = f'pre-training {rows[row]}', {}
+        if teacher:
+            more = dict(teacher=f'{teacher}_seed{seed}/pretrain')
+        yield of_config(row, 'pretrain', title, 'train', entry, **more)
+    for name, entry in cfg['evaluate'].items():
+        if entry['tool'] not in ('train', 'test'):
+            raise SuiteError(f"evaluate.{name}: tool={entry['tool']!r}; 'train' or 'test'.")
+        if unknown := set(entry.get('only', ())) - {*rows, SCRATCH}:
+            raise SuiteError(f'evaluate.{name}: only={sorted(unknown)} are no rows of pretrain.')
     for row in (*rows, SCRATCH):
         for name, entry in cfg['evaluate'].items():
-            _check_keys(f'evaluate.{name}', entry, _EVALUATE_KEYS, ('config', 'tool'))
-            if entry['tool'] not in ('train', 'test'):
-                raise SuiteError(f"evaluate.{name}: tool={entry['tool']!r}; 'train' or 'test'.")
             if row not in entry.get('only', (row,)):
                 continue
-            title = f'{entry.get("title", name)} of {rows.get(row, "")}'
+            title = entry.get('title', name)
             if row == SCRATCH:
-                title = entry.get('scratch_title', f'{entry.get("title", name)} from scratch')
-            yield Run(
-                f'{row}_seed{seed}/{name}',
-                f'{title}, seed {seed}',
-                entry['tool'],
-                entry.get('scratch', entry['config']) if row == SCRATCH else entry['config'],
-                start=SCRATCH if row == SCRATCH else f'{row}_seed{seed}/pretrain',
-                options={'randomness.seed': seed, **entry.get('options', {})},
-                gpus=gpus or entry.get('gpus', cfg.get('gpus', 1)),
-                budget=cfg.get('budget', ''),
-                seconds=entry.get('seconds'),
-            )
+                title = entry.get('scratch_title', f'{title} from scratch')
+                more = dict(start=SCRATCH, target=entry.get('scratch', entry['config']))
+            else:
+                title, more = f'{title} of {rows[row]}', dict(start=f'{row}_seed{seed}/pretrain')
+            yield of_config(row, name, title, entry['tool'], entry, **more)
 
 
 def _analyses(cfg: dict, group: str, seed: int) -> Iterator[Run]:
     """The runs of tools below tools/analysis: of 'analyses', or of 'pictures'."""
     for name, entry in cfg[group].items():
-        _check_keys(f'{group}.{name}', entry, _ANALYSIS_KEYS, ('tool', 'of', 'arguments'))
         of = entry['of']
         if of not in cfg['pretrain']:
             raise SuiteError(f'{group}.{name}: of={of!r} is no row of pretrain.')
         rows = {f'{{{row}}}': f'{row}_seed{seed}/pretrain' for row in cfg['pretrain']}
-        named = [rows[argument] for argument in entry['arguments'] if argument in rows]
         given = {key: f'{{{run}}}' for key, run in rows.items()}
-        given |= {'{seed}': str(seed), '{budget}': cfg.get('budget', '')}
-        title = entry.get('title', name)
+        given |= {'{seed}': str(seed), '{budget}': cfg['budget']}
+        title, is_picture = entry.get('title', name), group == 'pictures'
         yield Run(
-            f'pictures/{name}' if group == 'pictures' else f'{of}_seed{seed}/{name}',
-            title if group == 'pictures' else f'{title}, seed {seed}',
-            'picture' if group == 'pictures' else 'analysis',
+            f'pictures/{name}' if is_picture else f'{of}_seed{seed}/{name}',
+            title if is_picture else f'{title}, seed {seed}',
+            'picture' if is_picture else 'analysis',
             entry['tool'],
             start=f'{of}_seed{seed}/pretrain',
-            uses=tuple(named),
+            uses=tuple(rows[argument] for argument in entry['arguments'] if argument in rows),
             arguments=tuple(given.get(argument, argument) for argument in entry['arguments']),
             seconds=entry.get('seconds'),
         )

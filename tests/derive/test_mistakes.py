@@ -25,7 +25,7 @@ IMAE = 'configs/imae/vitmini_digits_6e.py'
 
 def arguments(config, *options, **changes):
     given = dict(config=str(ROOT / config), cfg_options=list(options), launcher='none')
-    given |= dict(work_dir='work', budget=None, local_rank=0)
+    given |= dict(work_dir='work', budget=None, local_rank=0, options_file=None)
     return argparse.Namespace(**(given | changes))
 
 

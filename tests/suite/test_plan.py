@@ -1,0 +1,130 @@
+"""Plans: what ships is sound, and what is wrong with one is said."""
+
+import pytest
+
+from mixae.datasets.digit_scenes.build import DEFAULTS
+from mixae.derive import derive
+from mixae.errors import MixaeError, SuiteError
+from mixae.suite.checks import CHECKS
+from mixae.suite.plan import ROOT, load_suite, read_config
+
+SUITES = sorted(p for p in (ROOT / 'configs' / 'suites').rglob('*.py') if p.parent.name != '_base_')
+
+
+@pytest.mark.parametrize('path', SUITES, ids=lambda path: path.stem)
+def test_the_suites_that_ship_are_sound(path):
+    suite = load_suite(path)
+    names = [run.name for run in suite.plan]
+    assert len(set(names)) == len(names)
+    for i, run in enumerate(suite.plan):
+        assert set(run.needs) <= set(names[:i])
+    assert set(suite.checks) <= set(CHECKS)
+    assert set(suite.prepare) <= set(DEFAULTS)
+    assert suite.evaluations
+
+
+def test_every_override_of_a_suite_names_a_setting_that_is_there():
+    """A misspelt override would silently run something else."""
+    # What every data set and sampler takes; what a constant share of i-MAE is given by.
+    elsewhere = ('subset', 'seed', 'num_workers', 'indices', 'subordinate')
+    for path in SUITES:
+        for run in load_suite(path, seeds=[0]).plan:
+            if run.is_analysis:
+                continue
+            cfg = read_config(ROOT / run.target)
+            for name in run.options:
+                node = cfg
+                for part in name.split('.'):
+                    assert part in node or part in elsewhere, (path, name)
+                    node = node.get(part, {})
+
+
+def test_pretraining_is_shared_and_seeds_are_repeats():
+    suite = load_suite(ROOT / 'configs/suites/demo.py', seeds=[0, 1])
+    for seed in (0, 1):
+        for row in ('mae', 'mixedae', 'imae', 'scratch'):
+            for kind in ('finetune', 'linear', 'knn', 'detection', 'segmentation'):
+                run = suite[f'{row}_seed{seed}/{kind}']
+                assert run.options['randomness.seed'] == seed
+                assert run.start == (
+                    'scratch' if row == 'scratch' else f'{row}_seed{seed}/pretrain'
+                )
+        assert suite[f'imae_seed{seed}/pretrain'].teacher == f'mae_seed{seed}/pretrain'
+    assert len([run for run in suite.plan if run.is_pretraining]) == 6
+    selected = suite.select(['imae_seed1/knn'])
+    assert [run.name for run in selected] == [
+        'mae_seed1/pretrain',
+        'imae_seed1/pretrain',
+        'imae_seed1/knn',
+    ]
+    with pytest.raises(SuiteError, match="no run 'imae/knn'"):
+        suite.select(['imae/knn'])
+
+
+def test_mae_mixedae_and_imae_of_the_demo_see_as_many_images():
+    cfgs = {
+        run.name.split('_')[0]: run.config()
+        for run in load_suite(ROOT / 'configs/suites/demo.py').plan
+        if run.is_pretraining
+    }
+    epochs = {name: cfg.train_cfg.max_epochs for name, cfg in cfgs.items()}
+    assert epochs['mae'] == epochs['mixedae'] == 2 * epochs['imae']
+    cfgs.pop('imae')  # cannot be resolved without its teacher
+    batches = {derive(cfg, cuda=False)[0].train_dataloader.batch_size for cfg in cfgs.values()}
+    assert len(batches) == 1
+
+
+def test_an_analysis_names_the_checkpoints_of_its_seed(tmp_path):
+    (tmp_path / 'suite.py').write_text(
+        SUITE
+        + "budget, seeds = 'an hour', [0, 7]\npretrain['n'] = pretrain['m']\n"
+        + "_all = dict(tool='tools/analysis/separability.py', of='m')\n"
+        + "_all['arguments'] = ['{pretrain}', '{n}', '{seed}', '{budget}', '{records}']\n"
+        + 'analyses, pictures = dict(t=_all), dict(p=_all)\n'
+    )
+    suite = load_suite(tmp_path / 'suite.py')
+    for seed in (0, 7):
+        run = suite[f'm_seed{seed}/t']
+        assert run.needs == (f'm_seed{seed}/pretrain', f'n_seed{seed}/pretrain')
+        other = f'{{n_seed{seed}/pretrain}}'
+        assert run.arguments == ('{pretrain}', other, str(seed), 'an hour', '{records}')
+    assert suite['pictures/p'].tool == 'picture' and len(suite['pictures/p'].needs) == 2
+    assert suite['m_seed7/t'].tool == 'analysis' and suite['m_seed7/t'] in suite.evaluations
+
+
+SUITE = """
+pretrain = dict(m=dict(config='configs/mae/vitmini_digits_12e.py'))
+evaluate = dict(l=dict(tool='test', config='configs/transfer/digit_scenes/vitmini_linear.py'))
+columns = ['linear']
+"""
+
+
+@pytest.mark.parametrize(
+    'more, message',
+    [
+        ('metods = 1', r"unknown \['metods'\]; known are"),
+        ('del columns', r"\['columns'\] must be given"),
+        ('evaluate = {}', 'nothing in `evaluate`'),
+        ('seeds = [1, 1]', 'must be different numbers'),
+        ('seeds = []', 'at least 1'),
+        ("on_change = 'ask'", "neither 'stop' nor 'redo'"),
+        ("pretrain['m']['config'] = 'configs/x.py'", 'there is no configs/x.py'),
+        ("pretrain['m']['teacher'] = 'z'", "its teacher 'z' must be a row before it"),
+        ("pretrain['m']['epochs'] = 3", r"pretrain.m: unknown \['epochs'\]"),
+        ("evaluate['l']['tool'] = 'probe'", "'train' or 'test'"),
+        ("pictures = dict(p=dict(tool='t', of='z', arguments=[]))", "of='z' is no row"),
+        ("analyses = dict(p=dict(tool='t', of='m', args=[]))", r"analyses.p: unknown \['args'\]"),
+        ("analyses = dict(p=dict(tool='t', of='m', arguments=[]))", 'there is no t'),
+    ],
+)
+def test_what_is_wrong_with_a_suite_is_said_before_it_runs(tmp_path, more, message):
+    (tmp_path / 'suite.py').write_text(SUITE)
+    load_suite(tmp_path / 'suite.py')
+    (tmp_path / 'wrong.py').write_text(SUITE + more)
+    with pytest.raises(SuiteError, match=message):
+        load_suite(tmp_path / 'wrong.py')
+
+
+def test_a_suite_that_is_not_there_is_named():
+    with pytest.raises(MixaeError, match='no suite nothing.py'):
+        load_suite('nothing.py')
