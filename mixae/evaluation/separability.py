@@ -36,6 +36,7 @@ from mixae.derive.resolve import resolve
 from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
 from mixae.errors import CheckpointError, ConfigError, NotFiniteError
 from mixae.files import file_sha256
+from mixae.models.layers.masking import draw_visible
 from mixae.models.selfsup.imae import IMAE, check_mix, mix_pairs
 from mixae.registry import MODELS
 from mixae.results.record import describe_config, metric, new_record, write_record
@@ -349,7 +350,6 @@ def _features(
     generator = torch.Generator().manual_seed(protocol.seed)
     beta, weight = check_mix(protocol.mix)
     L = teacher.num_patches
-    visible = int(L * (1 - protocol.mask_ratio))
     pairs = len(loader.sampler) // 2 if max_pairs is None else max_pairs
     print(f'{split} features', end=' ', flush=True)
     bar = ProgressBar(pairs)
@@ -359,10 +359,9 @@ def _features(
         inputs = inputs.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
         B = len(inputs) // 2
         weights_B = _draw_beta(beta, B, generator) if beta else torch.full((B,), weight)
-        ids_BV = torch.rand(B, L, generator=generator).argsort(dim=1)[:, :visible]
-        ids_BV = ids_BV.to(inputs.device)
+        ids_BV = draw_visible(B, L, protocol.mask_ratio, generator=generator).to(inputs.device)
         mixture = mix_pairs(inputs, weights_B.to(inputs.device))
-        target_BVK = teacher(mixture.sources['subordinate'], ids_BV)[0][:, 1:]
+        target_BVK = teacher(mixture.sources['subordinate'], ids_visible=ids_BV)[0][:, 1:]
         features = {
             name: _subordinate_tokens(model, mixture.images, ids_BV).flatten(0, 1)
             for name, model in models.items()
@@ -384,7 +383,7 @@ def _draw_beta(beta: float, size: int, generator: torch.Generator) -> Tensor:
 def _subordinate_tokens(model: nn.Module, images: Tensor, ids_visible_BV: Tensor) -> Tensor:
     if isinstance(model, IMAE):
         return model.encode(images, ids_visible_BV)['subordinate'][:, 1:]
-    return model(images, ids_visible_BV)[0][:, 1:]
+    return model(images, ids_visible=ids_visible_BV)[0][:, 1:]
 
 
 def table_4(

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from mixae.derive.resolve import resolve
 from mixae.errors import ConfigError
-from mixae.models.layers.mixing import masks_from_visible
+from mixae.models.layers.masking import draw_visible, masks_from_visible
 from mixae.models.selfsup.imae import IMAE, mix_pairs
 from mixae.registry import MODELS
 
@@ -138,19 +138,6 @@ def check_factor(factor: float) -> None:
         raise ConfigError(f"The subordinate image's share {factor} is outside [0, 0.5).")
 
 
-def draw_visible(count: int, num_patches: int, mask_ratio: float, seed: int) -> Tensor:
-    """Visible patches, (count, V); those of a higher mask ratio are among those of a lower one.
-
-    Raises:
-        ConfigError: A mask ratio outside [0, 1).
-    """
-    if not 0 <= mask_ratio < 1:
-        raise ConfigError(f'mask_ratio={mask_ratio} is outside [0, 1).')
-    generator = torch.Generator().manual_seed(seed)
-    order = torch.rand(count, num_patches, generator=generator).argsort(dim=1)
-    return order[:, : int(num_patches * (1 - mask_ratio))]
-
-
 @torch.no_grad()
 def imae_row(
     model: IMAE, painter: Painter, inputs: Tensor, factor: float, mask_ratio: float, seed: int
@@ -168,7 +155,9 @@ def imae_row(
     check_factor(factor)
     P = len(inputs) // 2
     mixture = mix_pairs(inputs, torch.full((P,), factor, device=inputs.device))
-    ids_PV = draw_visible(P, model.backbone.num_patches, mask_ratio, seed).to(inputs.device)
+    seeded = torch.Generator().manual_seed(seed)
+    ids_PV = draw_visible(P, model.backbone.num_patches, mask_ratio, generator=seeded)
+    ids_PV = ids_PV.to(inputs.device)
     mask_PL, restore_PL = masks_from_visible(ids_PV, model.backbone.num_patches)
     preds = model.decode(model.encode(mixture.images, ids_PV), restore_PL)
     columns = [
@@ -252,7 +241,8 @@ def comparison_grid(
     P, L = len(inputs) // 2, mae.backbone.num_patches
     mixture = mix_pairs(inputs, torch.full((P,), factor, device=inputs.device))
     own = mixture.sources['subordinate']
-    ids_PV = draw_visible(P, L, mask_ratio, seed).to(inputs.device)
+    seeded = torch.Generator().manual_seed(seed)
+    ids_PV = draw_visible(P, L, mask_ratio, generator=seeded).to(inputs.device)
     mask_PL, restore_PL = masks_from_visible(ids_PV, L)
 
     def row(painter: Painter, seen: Tensor, pred_PLp: Tensor) -> list[Cell]:
@@ -270,7 +260,7 @@ def comparison_grid(
     if any(model.loss_on == 'all' for model in imaes.values()):
         caption += ' Without frames: a model that was trained on all patches.'
     for label, seen in (('MAE,\nmixture', mixture.images), ('MAE,\nunmixed', own)):
-        pred_PLp = mae.neck(mae.backbone(seen, ids_PV)[0], restore_PL)
+        pred_PLp = mae.neck(mae.backbone(seen, ids_visible=ids_PV)[0], restore_PL)
         rows.append(row(painter, seen, pred_PLp))
         labels.append(label)
     for label, model in imaes.items():

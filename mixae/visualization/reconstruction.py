@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from mixae.checkpoints.read import read_checkpoint
 from mixae.derive.resolve import resolve
 from mixae.errors import CheckpointError, ConfigError, DataError
-from mixae.models.layers.mixing import check_group, masks_from_visible
+from mixae.models.layers.masking import draw_visible, masks_from_visible
+from mixae.models.layers.mixing import check_group
 from mixae.models.selfsup.mixedae import MixedAE
 from mixae.registry import DATASETS, MODELS, TRANSFORMS
 
@@ -116,11 +117,14 @@ def reconstruct(model: MAE, images: Tensor, seed: int = 0) -> Reconstruction:
     inputs = (images.to(preprocessor.mean.device).float() - preprocessor.mean) / preprocessor.std
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        ids_visible_BV = model.draw_visible(inputs) if is_mixed else _draw_visible(model, inputs)
+        if is_mixed:
+            ids_visible_BV = model.draw_visible(inputs)
+        else:
+            ids_visible_BV = draw_visible(len(inputs), L, model.backbone.mask_ratio, inputs.device)
     if is_mixed:
         latent_BnD = model.encode(inputs, ids_visible_BV)
     else:
-        latent_BnD = model.backbone(inputs, ids_visible_BV)[0]
+        latent_BnD = model.backbone(inputs, ids_visible=ids_visible_BV)[0]
     mask_BL, ids_restore_BL = masks_from_visible(ids_visible_BV, L)
     pred_BLp = undo_normalisation(model.head, model.neck(latent_BnD, ids_restore_BL), inputs)
 
@@ -151,13 +155,6 @@ def reconstruct(model: MAE, images: Tensor, seed: int = 0) -> Reconstruction:
         pasted=pasted,
         normalised=head.norm_pix,
     )
-
-
-def _draw_visible(model: MAE, inputs: Tensor) -> Tensor:
-    """ids_visible_BV as MAE draws them."""
-    L = model.backbone.num_patches
-    order_BL = torch.rand(len(inputs), L, device=inputs.device).argsort(dim=1)
-    return order_BL[:, : int(L * (1 - model.backbone.mask_ratio))]
 
 
 def draw_reconstruction(reconstruction: Reconstruction, path: str | Path, title: str = '') -> Path:

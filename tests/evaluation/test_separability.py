@@ -210,10 +210,10 @@ def test_the_whole_measure_is_scikit_learns_on_all_features(models):
                 own, other = batches.dataset.images[pair]
                 mixed = (0.3 * own + 0.7 * other)[None]
                 with torch.no_grad():
-                    h = imae.backbone(mixed, seen[None])[0][0]
+                    h = imae.backbone(mixed, ids_visible=seen[None])[0][0]
                     xs['imae'].append(imae.disentangle.f_2(h)[1:])
-                    xs['baseline'].append(teacher(mixed, seen[None])[0][0, 1:])
-                    ys.append(teacher(own[None], seen[None])[0][0, 1:])
+                    xs['baseline'].append(teacher(mixed, ids_visible=seen[None])[0][0, 1:])
+                    ys.append(teacher(own[None], ids_visible=seen[None])[0][0, 1:])
         x[split] = {name: torch.cat(v).double().numpy() for name, v in xs.items()}
         y[split] = torch.cat(ys).double().numpy()
     assert y['fit'].shape == (60 * 8, D) and y['test'].shape == (33 * 8, D)

@@ -42,7 +42,7 @@ def whole_image(encoder, x):
     """The pre-training encoder's patch tokens with no patch masked, as maps, before ``ln1``."""
     ids = torch.arange(encoder.num_patches).expand(len(x), -1)
     encoder.final_norm = False
-    tokens = encoder(x, ids)[0][:, 1:]
+    tokens = encoder(x, ids_visible=ids)[0][:, 1:]
     encoder.final_norm = True
     return tokens.transpose(1, 2).unflatten(2, encoder.patch_resolution)
 

@@ -17,7 +17,6 @@ from mixae.visualization.imae_pictures import (
     attention_weights,
     class_attention,
     comparison_grid,
-    draw_visible,
     factor_grid,
     imae_row,
     mask_ratio_grid,
@@ -128,12 +127,6 @@ def test_columns_hold_what_their_labels_say(inputs, preprocessor):
         np.testing.assert_array_equal(mixed.picture, mixture[pair])
         np.testing.assert_array_equal(subordinate.picture, image[2 * pair])  # the first of a pair
         np.testing.assert_array_equal(dominant.picture, image[2 * pair + 1])
-
-
-def test_visible_patches_of_a_higher_ratio_are_among_those_of_a_lower():
-    low, high = (draw_visible(5, L, ratio, seed=3) for ratio in (0.5, 0.75))
-    assert low.shape == (5, 8) and high.shape == (5, 4)
-    assert all(set(h.tolist()) < set(lo.tolist()) for h, lo in zip(high, low, strict=True))
 
 
 def test_shares_and_mask_ratios_out_of_range_are_refused(inputs, preprocessor):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mixae.checkpoints.load import fit_pos_embed, load_encoder
-from mixae.models.layers.mixing import masks_from_visible
+from mixae.models.layers.masking import count_visible, draw_order, masks_from_visible
 from mixae.models.layers.window_attention import window_attention
 from mixae.registry import MODELS
 
@@ -140,36 +140,34 @@ class MaskedViT(MAEViT):
         super().train(mode and not self.frozen)
         return self  # mmpretrain's returns None
 
-    def forward(self, x: Tensor, mask: bool | Tensor | None = True):
+    def forward(self, x: Tensor, mask: bool | None = True, ids_visible: Tensor | None = None):
         """Encode images.
 
         Args:
             x (Tensor): Images, (B, 3, H, W).
-            mask (bool | Tensor, optional): True draws a mask of ``mask_ratio`` (none if that is
-                None), False or None encode all patches, ids_visible_BV (int64) are the patches
-                to keep.
+            mask (bool, optional): True draws a mask of ``mask_ratio`` (none if that is None),
+                False or None encode all patches. Not read where ``ids_visible`` is given.
+            ids_visible (Tensor, optional): The patches to keep of every image, (B, V) int64.
 
         Returns:
             tuple: Masked: (tokens (B, 1 + V, D), mask_BL with 1 = masked, ids_restore_BL), as
             ``MAEViT``. Unmasked: one feature for each of ``out_indices``, as ``out_type`` says.
         """
-        if isinstance(mask, Tensor):
-            mask_BL, ids_restore_BL = masks_from_visible(mask, self.num_patches)
-            return self.encode(self.embed_visible(x, mask)), mask_BL, ids_restore_BL
-        if mask and self.mask_ratio is not None:
-            # As MAEViT's, which never recomputes activations.
-            x_BLD = self.patch_embed(x)[0] + self.pos_embed[:, 1:]
-            visible_BVD, mask_BL, ids_restore_BL = self.random_masking(x_BLD, self.mask_ratio)
-            return self.encode(self._prepend_class_token(visible_BVD)), mask_BL, ids_restore_BL
-        return self.features(x)
+        if ids_visible is not None:
+            mask_BL, ids_restore_BL = masks_from_visible(ids_visible, self.num_patches)
+        elif mask and self.mask_ratio is not None:
+            order_BL = draw_order(len(x), self.num_patches, x.device)
+            ids_visible = order_BL[:, : count_visible(self.num_patches, self.mask_ratio)]
+            mask_BL, _ = masks_from_visible(ids_visible, self.num_patches)
+            ids_restore_BL = order_BL.argsort(dim=1)  # MAEViT's, of the mask tokens too
+        else:
+            return self.features(x)
+        return self.encode(self.embed_visible(x, ids_visible)), mask_BL, ids_restore_BL
 
     def embed_visible(self, x: Tensor, ids_visible_BV: Tensor) -> Tensor:
         """Class token and visible patch tokens with their position embedding, (B, 1 + V, D)."""
         x_BLD = self.patch_embed(x)[0] + self.pos_embed[:, 1:]
         visible_BVD = x_BLD.gather(1, ids_visible_BV[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
-        return self._prepend_class_token(visible_BVD)
-
-    def _prepend_class_token(self, visible_BVD: Tensor) -> Tensor:
         cls_11D = self.cls_token + self.pos_embed[:, :1]
         cls_B1D = cls_11D.expand(len(visible_BVD), -1, -1).to(visible_BVD.dtype)
         return torch.cat([cls_B1D, visible_BVD], dim=1)

@@ -1,9 +1,11 @@
 from .homologous_attention import HomologousAttention
-from .mixing import complementary_masks, group_size, masks_from_visible, mix, unmix
+from .masking import draw_visible, masks_from_visible
+from .mixing import complementary_masks, group_size, mix, unmix
 
 __all__ = [
     'HomologousAttention',
     'complementary_masks',
+    'draw_visible',
     'group_size',
     'masks_from_visible',
     'mix',

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mixae.checkpoints.teacher import build_teacher
 from mixae.errors import CheckpointError
-from mixae.models.layers.mixing import masks_from_visible
+from mixae.models.layers.masking import draw_visible, masks_from_visible
 from mixae.models.necks.disentanglement import BRANCHES
 from mixae.registry import MODELS
 
@@ -142,13 +142,12 @@ class IMAE(MAE):
 
     def draw_visible(self, inputs: Tensor) -> Tensor:
         """ids_visible_BV of each mixture, drawn as MAE draws them; tests override this."""
-        L = self.backbone.num_patches
-        order_BL = torch.rand(len(inputs) // 2, L, device=inputs.device).argsort(dim=1)
-        return order_BL[:, : int(L * (1 - self.backbone.mask_ratio))]
+        L, mask_ratio = self.backbone.num_patches, self.backbone.mask_ratio
+        return draw_visible(len(inputs) // 2, L, mask_ratio, inputs.device)
 
     def encode(self, images: Tensor, ids_visible_BV: Tensor) -> dict[str, Tensor]:
         """Encode mixtures (Eq. 2) and take them apart (Eq. 3): (B, n, D) for each branch."""
-        mixed_BnD = self.backbone(images, ids_visible_BV)[0]
+        mixed_BnD = self.backbone(images, ids_visible=ids_visible_BV)[0]
         if self.disentangle is None:
             return {branch: mixed_BnD for branch in self.branches}
         return self.disentangle(mixed_BnD)
@@ -158,7 +157,7 @@ class IMAE(MAE):
         """The frozen MAE's encoding of each branch's clean image under the student's mask."""
         images = torch.cat([sources[branch] for branch in self.branches])
         ids_visible_BV = ids_visible_BV.repeat(len(self.branches), 1)
-        taught_BnD = self.teacher(images, ids_visible_BV)[0]  # one call for both images
+        taught_BnD = self.teacher(images, ids_visible=ids_visible_BV)[0]  # one call for both images
         chunks = taught_BnD.chunk(len(self.branches))
         return dict(zip(self.branches, chunks, strict=True))
 

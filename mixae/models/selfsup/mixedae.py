@@ -13,14 +13,8 @@ from mmpretrain.models import MAE
 from torch import Tensor, nn
 
 from mixae.models.layers.homologous_attention import HomologousAttention
-from mixae.models.layers.mixing import (
-    check_group,
-    complementary_masks,
-    group_size,
-    masks_from_visible,
-    mix,
-    unmix,
-)
+from mixae.models.layers.masking import masks_from_visible
+from mixae.models.layers.mixing import check_group, complementary_masks, group_size, mix, unmix
 from mixae.registry import MODELS
 
 
