@@ -129,11 +129,6 @@ def _resolve_model(cfg: Config) -> None:
             num_classes=cfg.get('num_classes'),
         )
     _fill(model.get('contrast'), in_dim=dims['width'])
-    if model.get('type') in ('mixae.IMAE', 'IMAE'):
-        for part in ('distill', 'disentangle'):
-            # Two words for off are one setting, in tables too.
-            if model.get(part, True) is None:
-                model[part] = False
     _fill(model.get('data_preprocessor'), num_classes=cfg.get('num_classes'))
     for augment in (model.get('train_cfg') or {}).get('augments') or []:
         _fill(augment, num_classes=cfg.get('num_classes'))

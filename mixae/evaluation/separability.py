@@ -37,7 +37,8 @@ from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
 from mixae.errors import CheckpointError, ConfigError, NotFiniteError
 from mixae.files import file_sha256
 from mixae.models.layers.masking import draw_visible
-from mixae.models.selfsup.imae import IMAE, check_mix, mix_pairs
+from mixae.models.layers.mixture import MixingWeight, mix_pairs
+from mixae.models.selfsup.imae import IMAE
 from mixae.registry import MODELS
 from mixae.results.record import describe_config, metric, new_record, write_record
 
@@ -249,7 +250,7 @@ class Protocol:
             raise ConfigError(f'alpha={self.alpha} of the lasso must not be negative.')
         try:
             RegressionScores(self.normalizer, self.r2_average)
-            check_mix(self.mix)
+            MixingWeight(self.mix)
         except ValueError as error:
             raise ConfigError(str(error)) from None
 
@@ -348,7 +349,7 @@ def _features(
     """Features of the subordinate image from each model, and the teacher's, as (N, D) rows."""
     # On the CPU whatever the device, so that masks and weights are the same everywhere.
     generator = torch.Generator().manual_seed(protocol.seed)
-    beta, weight = check_mix(protocol.mix)
+    weight = MixingWeight(protocol.mix)
     L = teacher.num_patches
     pairs = len(loader.sampler) // 2 if max_pairs is None else max_pairs
     print(f'{split} features', end=' ', flush=True)
@@ -358,7 +359,7 @@ def _features(
         # The partner is I_1: with a constant share the anchor, every image once, is subordinate.
         inputs = inputs.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
         B = len(inputs) // 2
-        weights_B = _draw_beta(beta, B, generator) if beta else torch.full((B,), weight)
+        weights_B = _draw_beta(weight.beta, B, generator) if weight.beta else weight.draw(B)
         ids_BV = draw_visible(B, L, protocol.mask_ratio, generator=generator).to(inputs.device)
         mixture = mix_pairs(inputs, weights_B.to(inputs.device))
         target_BVK = teacher(mixture.sources['subordinate'], ids_visible=ids_BV)[0][:, 1:]

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from mixae.derive.resolve import resolve
 from mixae.errors import ConfigError
 from mixae.models.layers.masking import draw_visible, masks_from_visible
-from mixae.models.selfsup.imae import IMAE, mix_pairs
+from mixae.models.layers.mixture import mix_pairs
+from mixae.models.selfsup.imae import IMAE
 from mixae.registry import MODELS
 
 FACTORS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)

@@ -156,6 +156,9 @@ MODEL = dict(
         patch_size=4,
         loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
     ),
+    mix=dict(beta=1.0),
+    disentangle=dict(type='mixae.Disentanglement'),
+    distill=dict(type='mixae.PatchDistillationLoss'),
     teacher=dict(checkpoint='not/there.pth'),
 )
 
@@ -341,7 +344,7 @@ def trained(models, tmp_path_factory):
                 type='mixae.IMAE',
                 backbone={**BACKBONE, '_delete_': True},
                 neck=dict(decoder_embed_dim=8, decoder_depth=1, decoder_num_heads=2),
-                teacher=dict(checkpoint='not/there.pth'),
+                **{k: MODEL[k] for k in ('mix', 'disentangle', 'distill', 'teacher')},
             )
         )
     )

@@ -11,11 +11,11 @@ from mmengine.runner.checkpoint import load_state_dict
 from mmpretrain.models import MAE
 from torch import nn
 
+from mixae.errors import CheckpointError
 from mixae.models import IMAE
-from mixae.models.layers import masks_from_visible
+from mixae.models.layers import masks_from_visible, mix_pairs
 from mixae.models.losses import PatchDistillationLoss
 from mixae.models.necks import Disentanglement
-from mixae.models.selfsup.imae import mix_pairs
 from mixae.registry import MODELS
 
 L, D = 16, 24
@@ -38,11 +38,15 @@ PARTS = dict(
         loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
     ),
 )
+DISTILL = dict(type='mixae.PatchDistillationLoss')
+DISENTANGLE = dict(type='mixae.Disentanglement')
+METHOD = dict(mix=dict(beta=1.0), disentangle=DISENTANGLE, distill=DISTILL)
 
 
 def build(kind='mixae.IMAE', seed=0, **options):
     torch.manual_seed(seed)
-    model = MODELS.build(dict(type=kind, **copy.deepcopy(PARTS), **options))
+    method = METHOD if kind == 'mixae.IMAE' else {}
+    model = MODELS.build(dict(type=kind, **copy.deepcopy(PARTS), **{**method, **options}))
     model.init_weights()
     return model
 
@@ -73,7 +77,7 @@ def total(losses):
 
 
 def test_branch_1_with_weight_1_and_identity_is_mae_on_the_anchors(images):
-    model = build(mix=dict(weight=1.0), distill=False)
+    model = build(mix=dict(subordinate=0.0), distill=None)
     to_identity(model.disentangle.f_1)
     mae = build('mmpretrain.MAE')
     mae.load_state_dict(
@@ -109,7 +113,7 @@ def test_each_branch_is_scored_against_its_own_image(images):
         model.draw_weights = lambda _: weights
         return model.loss(inputs)
 
-    model = build(distill=False)
+    model = build(distill=None)
     weights = torch.tensor([0.7, 0.3, 0.6, 0.1, 0.9, 0.45])
     swapped = images.unflatten(0, (6, 2)).flip(1).flatten(0, 1)
     one, two = losses(images, weights), losses(swapped, 1 - weights)
@@ -120,7 +124,7 @@ def test_each_branch_is_scored_against_its_own_image(images):
 
 def test_losses_follow_the_equations_written_out(images, teacher_path):
     """Every term again from its definition, branch by branch, without the batched calls."""
-    model = build(teacher=dict(checkpoint=teacher_path), distill=dict(weight=0.5))
+    model = build(teacher=dict(checkpoint=teacher_path), distill=dict(DISTILL, weight=0.5))
     ids = model.draw_visible(images)
     weights = torch.tensor([0.7, 0.3, 0.6, 0.1, 0.9, 0.45])
     model.draw_visible, model.draw_weights = lambda _: ids, lambda _: weights
@@ -160,7 +164,7 @@ def test_branches_share_a_decoder_call_and_images_a_teacher_call(images, teacher
 
 
 def test_loss_on_all_scores_the_visible_patches_too(images):
-    model = build(distill=False, loss_on='all', mix=dict(weight=0.7))
+    model = build(distill=None, loss_on='all', mix=dict(subordinate=0.3))
     ids = model.draw_visible(images)
     model.draw_visible = lambda _: ids
     mixture = mix_pairs(images, model.draw_weights(images))
@@ -214,7 +218,7 @@ def test_teacher_features_are_those_of_the_checkpoint_alone(images, teacher_path
 
 def test_teacher_stays_out_of_everything(images, teacher_path):
     model = build(teacher=dict(checkpoint=teacher_path))
-    plain = build(distill=False)
+    plain = build(distill=None)
     before = copy.deepcopy(model.teacher.state_dict())
     model.train()
     assert not any(m.training for m in model.teacher.modules())
@@ -234,7 +238,7 @@ def test_teacher_stays_out_of_everything(images, teacher_path):
 
 def test_a_teacher_does_not_change_the_students_initialisation(teacher_path):
     one = build(teacher=dict(checkpoint=teacher_path)).state_dict()
-    two = build(distill=False).state_dict()
+    two = build(distill=None).state_dict()
     assert all(torch.equal(one[k], two[k]) for k in two)
 
 
@@ -257,10 +261,24 @@ def test_the_teachers_cost_is_known(teacher_path, tmp_path):
     assert build(distill=None).teacher_provenance is None
 
 
+def test_a_teacher_that_is_no_mae_is_refused(teacher_path, tmp_path):
+    content = torch.load(teacher_path)
+
+    def told(name, **account):
+        torch.save({**content, 'mixae': account}, tmp_path / name)
+        return dict(checkpoint=str(tmp_path / name))
+
+    for account in (dict(method='mae'), dict(method=None), dict(seconds=1.0)):
+        assert build(teacher=told('mae.pth', **account)).teacher is not None
+    message = r'model\.teacher\.checkpoint=.*x\.pth was pre-trained as mixedae; '
+    with pytest.raises(CheckpointError, match=message):
+        build(teacher=told('x.pth', method='mixedae'))
+
+
 def test_resume_needs_the_same_teacher(teacher_path, tmp_path):
     state = build(teacher=dict(checkpoint=teacher_path)).state_dict()
     build(teacher=dict(checkpoint=teacher_path)).load_state_dict(state)
-    build(distill=False).load_state_dict(state, strict=False)
+    build(distill=None).load_state_dict(state, strict=False)
     other = build('mmpretrain.MAE', seed=8)
     path = str(tmp_path / 'other.pth')
     torch.save(dict(state_dict=other.state_dict()), path)
@@ -287,7 +305,7 @@ def test_subordinate_alone(images, teacher_path):
 
 
 def test_without_disentanglement_both_branches_are_the_mixed_encoding(images):
-    model = build(disentangle=False, distill=False, mix=dict(weight=0.7))
+    model = build(disentangle=None, distill=None, mix=dict(subordinate=0.3))
     ids = model.draw_visible(images)
     parts = model.encode(images[0::2], ids)
     mixed = model.backbone(images[0::2], ids_visible=ids)[0]
@@ -295,15 +313,10 @@ def test_without_disentanglement_both_branches_are_the_mixed_encoding(images):
 
 
 def test_options_of_the_parts(teacher_path):
-    teacher = dict(checkpoint=teacher_path)
-    for on in (True, {}, dict(type='mixae.Disentanglement')):
-        assert build(disentangle=on, distill=None).disentangle is not None
-    for off in (False, None):
-        assert build(disentangle=off, distill=off).disentangle is None
-    for on in (True, {}, dict(type='mixae.PatchDistillationLoss')):
-        assert build(distill=on, teacher=teacher).distill.weight == 1.0
-    mix = dict(beta=None, weight=None, subordinate=0.2)  # an override that turns one off
-    assert build(distill=None, mix=mix).weight == 0.8
+    plain = build(disentangle=None, distill=None, mix=dict(beta=None, subordinate=0.2))
+    assert plain.disentangle is None and plain.distill is None and plain.teacher is None
+    assert plain.draw_weights(torch.empty(4, 1)).tolist() == pytest.approx([0.8, 0.8])
+    assert build(teacher=dict(checkpoint=teacher_path)).distill.weight == 1.0
 
 
 def test_disentanglement_layers_share_nothing_and_take_every_token():
@@ -331,11 +344,11 @@ def test_weights_follow_beta_per_mixture():
 
     torch.manual_seed(0)
     for b in (1.0, 0.4):
-        model = build(distill=False, mix=dict(beta=b))
+        model = build(distill=None, mix=dict(beta=b))
         drawn = model.draw_weights(torch.empty(4000, 1))
         assert drawn.shape == (2000,) and drawn.unique().numel() > 1900
         assert kstest(drawn.numpy(), beta(b, b).cdf).pvalue > 0.001
-    model = build(distill=False, mix=dict(subordinate=0.3))
+    model = build(distill=None, mix=dict(subordinate=0.3))
     torch.testing.assert_close(model.draw_weights(torch.empty(8, 1)), torch.full((4,), 0.7))
 
 
@@ -346,21 +359,23 @@ def test_weights_follow_beta_per_mixture():
         (dict(teacher=dict(checkpoint=None)), 'no teacher checkpoint'),
         (
             dict(teacher=dict(checkpoint='nowhere/mae.pth')),
-            'nowhere/mae.pth.*Train the MAE',
+            'nowhere/mae.pth.*Pre-train that MAE',
         ),
         (dict(teacher=dict(checkpoint='x', path='y')), 'path'),
-        (dict(distill=dict(weight=-1.0), teacher=dict(checkpoint='x')), 'weight=-1.0'),
-        (dict(distill=False, mix=dict(weight=1.2)), r'1.2.*outside \[0, 1\]'),
-        (dict(distill=False, mix=dict(weight=-0.1)), r'-0.1.*outside \[0, 1\]'),
-        (dict(distill=False, mix=dict(subordinate=0.6)), r'0.6.*\s.*\[0, 0.5\]|\[0, 0.5\]'),
-        (dict(distill=False, mix=dict(beta=0)), 'b > 0|beta > 0'),
-        (dict(distill=False, mix=dict(beta=1.0, weight=0.5)), 'exactly one'),
-        (dict(distill=False, mix=dict(weight='abc')), "'abc'.*one number"),
-        (dict(distill=False, mix=dict(share=0.3)), "'share'.*exactly one"),
-        (dict(distill=False, mix=['subordinate', 0.3]), "'subordinate', 0.3.*exactly one"),
-        (dict(distill=False, loss_on='visible'), 'visible'),
-        (dict(distill=False, branches='dominant'), 'dominant'),
-        (dict(distill=False, disentangle=dict(branches=())), 'at least one'),
+        (dict(distill=dict(DISTILL, weight=-1.0), teacher=dict(checkpoint='x')), 'weight=-1.0'),
+        (dict(distill=None, mix=dict(subordinate=-0.1)), r'-0.1.*outside \[0, 0.5\]'),
+        (dict(distill=None, mix=dict(subordinate=0.6)), r'0.6.*outside \[0, 0.5\]'),
+        (dict(distill=None, mix=dict(beta=0)), 'beta > 0'),
+        (dict(distill=None, mix=dict(beta=1.0, subordinate=0.5)), 'exactly one'),
+        (dict(distill=None, mix=dict(subordinate='abc')), "'abc'.*one number"),
+        (dict(distill=None, mix=dict(weight=0.3)), "'weight'.*exactly one"),
+        (dict(distill=None, mix=dict(beta=None)), 'exactly one'),
+        (dict(distill=None, mix=['subordinate', 0.3]), "'subordinate', 0.3.*exactly one"),
+        (dict(distill=False), 'distill=False.*None'),
+        (dict(distill=None, disentangle=True), 'disentangle=True.*dict'),
+        (dict(distill=None, loss_on='visible'), 'visible'),
+        (dict(distill=None, branches='dominant'), 'dominant'),
+        (dict(distill=None, disentangle=dict(DISENTANGLE, branches=())), 'at least one'),
     ],
 )
 def test_bad_options(options, message):
@@ -370,11 +385,11 @@ def test_bad_options(options, message):
 
 def test_bad_batch_and_bad_backbone(images):
     with pytest.raises(ValueError, match='11 images'):
-        build(distill=False).loss(images[:11])
+        build(distill=None).loss(images[:11])
     parts = copy.deepcopy(PARTS)
     parts['backbone']['mask_ratio'] = None
     with pytest.raises(ValueError, match='mask_ratio=None'):
-        IMAE(**parts, distill=False)
+        IMAE(**parts, **{**METHOD, 'distill': None})
 
 
 @pytest.mark.parametrize(

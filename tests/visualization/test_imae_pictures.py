@@ -49,6 +49,8 @@ MODEL = dict(
         patch_size=4,
         loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
     ),
+    mix=dict(beta=1.0),
+    disentangle=dict(type='mixae.Disentanglement'),
     distill=None,
 )
 

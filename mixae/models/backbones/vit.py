@@ -47,11 +47,11 @@ class MaskedViT(MAEViT):
             False.
         with_cp (bool): Recompute each layer's activations in the backward pass. Defaults to
             False.
-        window_size (int): Side of the attention windows in patches, 0 for global attention in
-            every layer. With windows the class token takes no part and gets no gradient, as in
-            ViTDet (Li et al. 2022); ``out_type`` must be 'featmap'. Defaults to 0.
-        global_layers (Sequence[int]): With windows, the layers that keep global attention (ViTDet:
-            the last of each quarter). Defaults to ().
+        window_size (int, optional): Side of the attention windows in patches. With windows the
+            class token takes no part and gets no gradient, as in ViTDet (Li et al. 2022);
+            ``out_type`` must be 'featmap'. Defaults to None: global attention in every layer.
+        global_layers (Sequence[int], optional): With windows, the layers that keep global
+            attention (ViTDet: the last of each quarter). Defaults to None: no layer does.
         norm_outputs (bool): The final norm on every one of ``out_indices``, not on the last layer
             alone, as in the dense probes of iBOT and DINOv2. Defaults to False.
         pretrained (str, optional): A pre-training checkpoint as it was saved; its encoder is
@@ -71,8 +71,8 @@ class MaskedViT(MAEViT):
         train_pos_embed: bool = False,
         frozen: bool = False,
         with_cp: bool = False,
-        window_size: int = 0,
-        global_layers: Sequence[int] = (),
+        window_size: int | None = None,
+        global_layers: Sequence[int] | None = None,
         norm_outputs: bool = False,
         pretrained: str | None = None,
         **kwargs,
@@ -96,7 +96,7 @@ class MaskedViT(MAEViT):
         self.pos_embed.requires_grad = train_pos_embed
         self.with_cp = with_cp
         self.pretrained = pretrained
-        self._set_windows(window_size, tuple(global_layers), mask_ratio)
+        self._set_windows(window_size, tuple(global_layers or ()), mask_ratio)
         if norm_outputs and not self.final_norm:
             raise ValueError('norm_outputs=True needs the final norm: final_norm=True.')
         self.norm_outputs = norm_outputs
@@ -105,23 +105,25 @@ class MaskedViT(MAEViT):
             self.requires_grad_(False)
             self.eval()
 
-    def _set_windows(self, size: int, global_layers: tuple[int, ...], mask_ratio) -> None:
-        if size < 0 or (size == 0 and global_layers):
+    def _set_windows(
+        self, size: int | None, global_layers: tuple[int, ...], mask_ratio: float | None
+    ) -> None:
+        if (size is None and global_layers) or (size is not None and size < 1):
             raise ValueError(
                 f'window_size={size} with global_layers={global_layers}: give a window of 1 patch '
-                'or more, or 0 and no global_layers for global attention throughout.'
+                'or more, or None for both, which is global attention throughout.'
             )
         outside = [i for i in global_layers if not 0 <= i < self.num_layers]
         if outside:
             raise ValueError(f'global_layers={outside}: there are layers 0..{self.num_layers - 1}.')
-        if size and (self.out_type != 'featmap' or mask_ratio is not None):
+        if size is not None and (self.out_type != 'featmap' or mask_ratio is not None):
             raise ValueError(
                 "window_size goes with out_type='featmap' and mask_ratio=None: windows tile the "
                 f'whole image; got {self.out_type!r} and {mask_ratio}.'
             )
         self.window_size = size
         self.global_layers = global_layers
-        if size:
+        if size is not None:
             # It is loaded and saved under its name, but distributed training must not wait for it.
             self.cls_token.requires_grad = False
 
@@ -192,7 +194,7 @@ class MaskedViT(MAEViT):
         """
         x_BLD, grid = self.patch_embed(x)
         pos_embed_1ND = self.pos_embed_at(grid)
-        if self.window_size:
+        if self.window_size is not None:
             x_BND = x_BLD + pos_embed_1ND[:, self.num_extra_tokens :]
 
             def attention(attn, x_BLD, index):
@@ -224,7 +226,7 @@ class MaskedViT(MAEViT):
         )
 
     def _format_output(self, x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
-        if self.window_size:  # no class token to take off
+        if self.window_size is not None:  # no class token to take off
             return x_BND.transpose(1, 2).unflatten(2, grid)
         return super()._format_output(x_BND, grid)
 
