@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
+from mixae.checkpoints.whole_models import as_mae, load_model
 from mixae.derive.resolve import resolve
 from mixae.engine.launch import run_tool
-from mixae.evaluation.separability import load_imae, load_mae
 from mixae.visualization import imae_pictures as pictures
 
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
     model_config = resolve(config)[0].model
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     inputs, preprocessor = pictures.load_pairs(data, args.pairs, args.seed, device)
-    model = load_imae(model_config, args.checkpoint).to(device)
+    model = load_model(model_config, args.checkpoint).to(device)
     mask_ratio = model.backbone.mask_ratio if args.mask_ratio is None else args.mask_ratio
     if args.figure == 'factors':
         figure = pictures.factor_grid(
@@ -66,14 +66,14 @@ def main(argv: list[str] | None = None) -> None:
             model, preprocessor, inputs, factor=factor, seed=args.seed
         )
     else:
-        mae = load_mae(model_config, args.teacher).to(device)
+        mae = load_model(as_mae(model_config), args.teacher).to(device)
         if args.figure == 'weights':
             encoders = {'MAE': mae.backbone, 'i-MAE': model.backbone}
             figure = pictures.weights_and_attention(encoders, preprocessor, inputs[0::2])
         else:
             rows = {'i-MAE': model}
             if args.without_distillation:
-                other = load_imae(model_config, args.without_distillation).to(device)
+                other = load_model(model_config, args.without_distillation).to(device)
                 rows = {'i-MAE,\nno distill.': other, **rows}
             figure = pictures.comparison_grid(
                 mae, rows, preprocessor, inputs, factor, mask_ratio, args.seed
