@@ -11,10 +11,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mixae.checkpoints.read import misfit, read_checkpoint
+from mixae.checkpoints.whole_models import load_model
 from mixae.derive.resolve import resolve
 from mixae.errors import ConfigError
-from mixae.registry import DATASETS, MODELS, VISUALIZERS
+from mixae.registry import DATASETS, VISUALIZERS
 
 
 def draw_predictions(
@@ -57,19 +57,13 @@ def draw_predictions(
             f'{cfg.filename} has neither detection heads nor a decode head; its model is '
             f'{model_cfg.get("type")}. Give the config of a detector or a segmentor.'
         )
-    state = read_checkpoint(checkpoint)['state_dict']
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     cfg = copy.deepcopy(cfg)
     if cfg.get('pretrained', '') is None:
         cfg.pretrained = 'scratch'  # the checkpoint brings every weight
     cfg, _ = resolve(cfg, cuda=device != 'cpu')
     init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise misfit(checkpoint, model, error) from error
-    model.to(device).eval()
+    model = load_model(cfg.model, checkpoint).to(device)
 
     dataset_cfg = cfg[f'{split}_dataloader'].dataset
     if split != 'test':
