@@ -4,14 +4,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mixae.checkpoints.account import KEY
-from mixae.checkpoints.load import encoder_state, load_encoder
+from mixae.checkpoints.load import encoder_state
 from mixae.checkpoints.read import read_checkpoint
+from mixae.checkpoints.whole_models import load_frozen_encoder
 from mixae.errors import CheckpointError, ConfigError
 from mixae.files import file_sha256
-from mixae.registry import MODELS
 
 # What the run record of a student says about its teacher's training.
 TEACHER_COST = ('epochs', 'images_seen', 'seconds', 'device', 'device_count', 'flops')
@@ -62,26 +62,9 @@ class WithTeacher(nn.Module):
                 'model.teacher.checkpoint to the checkpoint of an MAE pre-training, or '
                 'model.distill=None to train without distillation. A random teacher is never used.'
             )
-        try:
-            content = read_checkpoint(checkpoint)
-            state = encoder_state(content, checkpoint)
-        except CheckpointError as error:
-            raise CheckpointError(
-                f"i-MAE's teacher, model.teacher.checkpoint={checkpoint}, cannot be used: {error} "
-                'Pre-train that MAE first (configs/mae), name another checkpoint, or set '
-                'model.distill=None to train without distillation.'
-            ) from error
-        account = content.get(KEY) or {}
-        method = account.get('method') or 'mae'  # other projects' checkpoints do not tell
-        if method != 'mae':
-            raise CheckpointError(
-                f'model.teacher.checkpoint={checkpoint} was pre-trained as {method}; i-MAE distils '
-                'from an MAE: name the checkpoint of one (configs/mae).'
-            )
-        _check_same_tokens(state, self.backbone, checkpoint)
+        account = _read_account(checkpoint, self.backbone)
         with torch.random.fork_rng(devices=[]):  # the model's own draws do not depend on a teacher
-            encoder = MODELS.build({**(backbone or own), 'init_cfg': None, 'frozen': True})
-        load_encoder(encoder, checkpoint, allow=())
+            encoder = load_frozen_encoder(backbone or own, checkpoint)
         sha256 = file_sha256(checkpoint)
         object.__setattr__(self, 'teacher', encoder)  # past nn.Module's registration
         self.teacher_provenance = dict(
@@ -110,20 +93,31 @@ class WithTeacher(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
-def _check_same_tokens(state: dict[str, Tensor], student: nn.Module, checkpoint: str) -> None:
-    """Name the teacher's and the student's width, patch size and grid where they differ."""
-    kernel, pos_embed = state.get('patch_embed.projection.weight'), state.get('pos_embed')
-    if kernel is None or pos_embed is None:
-        return  # no ViT encoder: the checked load names the keys
-    own = student.patch_embed.projection.weight
-    for what, theirs, ours in (
-        ('width', kernel.shape[0], own.shape[0]),
-        ('patch size', kernel.shape[-1], own.shape[-1]),
-        ('number of patches', pos_embed.shape[1] - 1, student.num_patches),
-    ):
+def _read_account(checkpoint: str, student: nn.Module) -> dict:
+    """The account of a teacher's checkpoint, once it is known to be one for this student."""
+    try:
+        content = read_checkpoint(checkpoint)
+        state = encoder_state(content, checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"i-MAE's teacher, model.teacher.checkpoint={checkpoint}, cannot be used: {error} "
+            'Pre-train that MAE first (configs/mae), name another checkpoint, or set '
+            'model.distill=None to train without distillation.'
+        ) from error
+    account = content.get(KEY) or {}
+    method = account.get('method') or 'mae'  # other projects' checkpoints do not tell
+    if method != 'mae':
+        raise CheckpointError(
+            f'model.teacher.checkpoint={checkpoint} was pre-trained as {method}; i-MAE distils '
+            'from an MAE: name the checkpoint of one (configs/mae).'
+        )
+    own = student.state_dict()
+    for key in ('patch_embed.projection.weight', 'pos_embed'):
+        theirs, ours = (tuple(s[key].shape) if key in s else None for s in (state, own))
         if theirs != ours:
             raise CheckpointError(
-                f'The teacher in {checkpoint} has the {what} {theirs}, the student {ours}: '
-                'distillation compares their tokens one by one, so these must be equal. Choose '
-                "the MAE checkpoint of the student's architecture and image size."
+                f'The teacher in {checkpoint} has {key} {theirs}, the student {ours}, and their '
+                'tokens are compared one by one: choose the MAE checkpoint of the same width, '
+                'patch size and number of patches.'
             )
+    return account

@@ -1,45 +1,25 @@
 """Whole models and frozen encoders from checkpoints."""
 
-import copy
+from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 
 from mixae.checkpoints.whole_models import as_mae, load_frozen_encoder, load_model
+from mixae.derive.resolve import resolve
 from mixae.errors import CheckpointError
 from mixae.models import IMAE
 from mixae.registry import MODELS
 
-BACKBONE = dict(
-    type='mixae.MaskedViT',
-    arch=dict(embed_dims=12, num_layers=1, num_heads=2, feedforward_channels=24),
-    img_size=16,
-    patch_size=4,
-    mask_ratio=0.75,
-)
-DECODER = dict(decoder_embed_dim=8, decoder_depth=1, decoder_num_heads=2)
-CONFIG = dict(
-    type='mixae.IMAE',
-    backbone=BACKBONE,
-    neck=dict(
-        type='mmpretrain.MAEPretrainDecoder', num_patches=16, patch_size=4, embed_dim=12, **DECODER
-    ),
-    head=dict(
-        type='mmpretrain.MAEPretrainHead',
-        patch_size=4,
-        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
-    ),
-    mix=dict(beta=1.0),
-    disentangle=dict(type='mixae.Disentanglement'),
-    distill=dict(type='mixae.PatchDistillationLoss'),
-    teacher=dict(checkpoint='not/there.pth'),
-)
+ROOT = Path(__file__).parents[2]
+CONFIG = resolve(Config.fromfile(ROOT / 'configs' / 'imae' / 'vitmini_digits_6e.py'))[0].model
 
 
 @pytest.fixture(scope='module')
 def imae():
     torch.manual_seed(0)
-    return MODELS.build({**copy.deepcopy(CONFIG), 'distill': None})
+    return MODELS.build({**CONFIG, 'distill': None})
 
 
 def save(path, state):
@@ -58,7 +38,7 @@ def test_an_imae_comes_without_its_teacher(imae, tmp_path, prefix):
     loaded = load_model(CONFIG, path)
     assert isinstance(loaded, IMAE) and loaded.teacher is None and not loaded.training
     assert same(loaded.state_dict(), imae.state_dict())
-    encoder = load_frozen_encoder(BACKBONE, path)
+    encoder = load_frozen_encoder(CONFIG.backbone, path)
     assert same(encoder.state_dict(), imae.backbone.state_dict())
     assert not any(p.requires_grad for p in encoder.parameters())
 

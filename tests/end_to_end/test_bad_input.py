@@ -77,7 +77,7 @@ PAIRS = {
     ),
     'subordinate': (
         {'model.mix.beta': None, 'model.mix.subordinate': 0.7},
-        ['subordinate=0.7', '[0, 0.5]'],
+        ["'subordinate': 0.7", '[0, 0.5]'],
     ),
     'unknown mix': ({'model.mix.share': 0.3}, ["'share': 0.3", 'exactly one']),
     'one image': ({SUBSET: 1}, ['1 image', 'at least 2']),

@@ -363,11 +363,11 @@ def test_weights_follow_beta_per_mixture():
         ),
         (dict(teacher=dict(checkpoint='x', path='y')), 'path'),
         (dict(distill=dict(DISTILL, weight=-1.0), teacher=dict(checkpoint='x')), 'weight=-1.0'),
-        (dict(distill=None, mix=dict(subordinate=-0.1)), r'-0.1.*outside \[0, 0.5\]'),
-        (dict(distill=None, mix=dict(subordinate=0.6)), r'0.6.*outside \[0, 0.5\]'),
-        (dict(distill=None, mix=dict(beta=0)), 'beta > 0'),
+        (dict(distill=None, mix=dict(subordinate=-0.1)), r'-0.1.*in \[0, 0.5\]'),
+        (dict(distill=None, mix=dict(subordinate=0.6)), r'0.6.*in \[0, 0.5\]'),
+        (dict(distill=None, mix=dict(beta=0)), "'beta': 0.*above 0"),
         (dict(distill=None, mix=dict(beta=1.0, subordinate=0.5)), 'exactly one'),
-        (dict(distill=None, mix=dict(subordinate='abc')), "'abc'.*one number"),
+        (dict(distill=None, mix=dict(subordinate='abc')), "'abc'.*exactly one"),
         (dict(distill=None, mix=dict(weight=0.3)), "'weight'.*exactly one"),
         (dict(distill=None, mix=dict(beta=None)), 'exactly one'),
         (dict(distill=None, mix=['subordinate', 0.3]), "'subordinate', 0.3.*exactly one"),
@@ -395,9 +395,9 @@ def test_bad_batch_and_bad_backbone(images):
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (dict(arch={**ARCH, 'embed_dims': 32}), 'width 32, the student 24'),
-        (dict(patch_size=2, img_size=8), 'patch size 2, the student 4'),
-        (dict(img_size=32), 'number of patches 64, the student 16'),
+        (dict(arch={**ARCH, 'embed_dims': 32}), r'\(32, 3, 4, 4\), the student \(24, 3, 4, 4\)'),
+        (dict(patch_size=2, img_size=8), r'\(24, 3, 2, 2\), the student \(24, 3, 4, 4\)'),
+        (dict(img_size=32), r'pos_embed \(1, 65, 24\), the student \(1, 17, 24\)'),
         (dict(arch={**ARCH, 'num_layers': 3}), 'unexpected keys'),
     ],
 )

@@ -20,35 +20,28 @@ class MixingWeight:
             ``subordinate``: 1 - a is this constant in [0, 0.5]. An entry that is None is off.
 
     Raises:
-        ConfigError: Not exactly one entry, an unknown one, or one outside its range.
+        ConfigError: Anything else.
     """
 
     def __init__(self, mix: dict) -> None:
-        given = mix
-        if isinstance(mix, dict):
-            given = {name: value for name, value in mix.items() if value is not None}
-        known = isinstance(given, dict) and set(given) <= {'beta', 'subordinate'}
-        if not known or len(given) != 1 or not all(isinstance(v, Real) for v in given.values()):
-            raise ConfigError(
-                f'mix={given!r}: give one number, exactly one of beta (the weight of the first '
-                "image is drawn from Beta(beta, beta)) and subordinate (the second image's "
-                'constant share).'
-            )
-        self.beta: float | None = given.get('beta')
-        self.subordinate: float | None = given.get('subordinate')
-        if self.beta is not None and not self.beta > 0:
-            raise ConfigError(f'mix=dict(beta={self.beta}): Beta(beta, beta) needs beta > 0.')
-        if self.subordinate is not None and not 0 <= self.subordinate <= 0.5:
-            raise ConfigError(
-                f"mix=dict(subordinate={self.subordinate}): the subordinate image's share is "
-                'outside [0, 0.5].'
-            )
+        given = {k: v for k, v in mix.items() if v is not None} if isinstance(mix, dict) else mix
+        match given:
+            case {'beta': Real() as beta} if len(given) == 1 and beta > 0:
+                self.beta, self.subordinate = float(beta), None
+            case {'subordinate': Real() as share} if len(given) == 1 and 0 <= share <= 0.5:
+                self.beta, self.subordinate = None, float(share)
+            case _:
+                raise ConfigError(
+                    f'mix={given!r}: give exactly one of beta (above 0: the weight of the first '
+                    'image is drawn from Beta(beta, beta)) and subordinate (the constant share of '
+                    'the second image, in [0, 0.5]).'
+                )
 
     def draw(self, count: int, device: torch.device | str = 'cpu') -> Tensor:
         """a of ``count`` mixtures, in [0, 1]."""
         if self.beta is None:
-            return torch.full((count,), 1 - float(self.subordinate), device=device)
-        beta_B = torch.full((count,), float(self.beta), device=device)
+            return torch.full((count,), 1 - self.subordinate, device=device)
+        beta_B = torch.full((count,), self.beta, device=device)
         # Checked above; checking again would wait for the GPU at each step.
         return torch.distributions.Beta(beta_B, beta_B, validate_args=False).sample()
 

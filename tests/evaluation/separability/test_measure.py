@@ -120,7 +120,7 @@ def test_the_same_encoder_on_an_unmixed_image_scores_perfectly(models):
         (dict(alpha=-1.0), 'alpha=-1.0'),
         (dict(subordinate=0.7), '0.7'),
         (dict(normalizer='iqr'), 'iqr'),
-        (dict(beta=-1.0), 'beta=-1.0'),
+        (dict(beta=-1.0), "'beta': -1.0"),
     ],
 )
 def test_bad_options(options, message):
