@@ -7,7 +7,9 @@ from dataclasses import fields
 from mmengine.config import Config, DictAction
 
 from mixae.engine.launch import run_tool
-from mixae.evaluation.separability import NORMALIZERS, Protocol, format_table, table_4
+from mixae.evaluation.separability.command import format_table, table_4
+from mixae.evaluation.separability.lasso import NORMALIZERS
+from mixae.evaluation.separability.protocol import Protocol
 
 
 def main(argv: list[str] | None = None) -> None:

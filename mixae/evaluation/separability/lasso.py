@@ -4,7 +4,7 @@ Shape legend: N rows (patch tokens), D inputs (the encoder's width), K outputs (
 """
 
 import warnings
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,19 +48,12 @@ class Moments:
         self.count += rows
 
 
-@dataclass
-class LinearRegressor:
-    """y = x W + b in float64.
-
-    Attributes:
-        weight_DK: W.
-        bias_K: b.
-        unconverged (int): Outputs whose coordinate descent stopped at its iteration limit.
-    """
+class LinearRegressor(NamedTuple):
+    """y = x W + b in float64; ``unconverged`` outputs stopped at the iteration limit."""
 
     weight_DK: Tensor
     bias_K: Tensor
-    unconverged: int = 0
+    unconverged: int
 
     def __call__(self, x_ND: Tensor) -> Tensor:
         return x_ND.double() @ self.weight_DK + self.bias_K

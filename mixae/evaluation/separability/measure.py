@@ -10,6 +10,7 @@ encoder width, K outputs (the teacher's width).
 
 import math
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import torch
@@ -50,21 +51,16 @@ def linear_separability(
     """
     for model in (*models.values(), teacher):
         model.eval()
-
-    def features(loader: DataLoader, title: str, pairs: int):
-        print(title, end=' ', flush=True)
-        yield from _features(models, teacher, preprocessor, loader, protocol, pairs)
-        print()
-
+    features = partial(_features, models, teacher, preprocessor, protocol)
     moments = {name: Moments() for name in models}
     fitted_pairs = math.ceil(protocol.fit_part * len(fit_loader.dataset))
-    for of_models, target_NK in features(fit_loader, 'training features', fitted_pairs):
+    for of_models, target_NK in features(fit_loader, fitted_pairs, 'training'):
         for name, x_ND in of_models.items():
             moments[name].update(x_ND, target_NK)
     regressors = {name: fit_lasso(m, protocol.alpha) for name, m in moments.items()}
     fore, aft = ({name: RegressionScores(protocol.normalizer) for name in models} for _ in range(2))
     all_pairs = len(test_loader.sampler) // 2
-    for of_models, target_NK in features(test_loader, 'held-out features', all_pairs):
+    for of_models, target_NK in features(test_loader, all_pairs, 'held-out'):
         for name, x_ND in of_models.items():
             fore[name].update(x_ND, target_NK)
             aft[name].update(regressors[name](x_ND), target_NK)
@@ -83,13 +79,15 @@ def _features(
     models: Mapping[str, nn.Module],
     teacher: nn.Module,
     preprocessor: nn.Module,
-    loader: DataLoader,
     protocol: Protocol,
+    loader: DataLoader,
     pairs: int,
+    split: str,
 ) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
     """Features of the subordinate image from each model, and the teacher's, as (N, D) rows."""
     # On the CPU whatever the device, so that masks and weights are the same everywhere.
     generator = torch.Generator().manual_seed(protocol.seed)
+    print(f'{split} features', end=' ', flush=True)
     bar = ProgressBar(pairs)
     for batch in loader:
         inputs = preprocessor(batch, False)['inputs'][: 2 * pairs]
@@ -110,6 +108,7 @@ def _features(
         pairs -= B
         if pairs <= 0:
             break
+    print()
 
 
 def _draw_weights(protocol: Protocol, count: int, generator: torch.Generator) -> Tensor:

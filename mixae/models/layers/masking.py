@@ -37,22 +37,9 @@ def draw_visible(
     device: torch.device | str = 'cpu',
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Draw the visible patches of every image.
+    """Draw the visible patches of every image, ids_visible_BV (int64), at random as MAE does.
 
     From the same random numbers, those of a higher mask ratio are among those of a lower one.
-
-    Args:
-        batch_size (int): B.
-        num_patches (int): L.
-        mask_ratio (float): Share of masked patches, in [0, 1).
-        device: Where to draw.
-        generator (torch.Generator, optional): In place of the device's own. Defaults to None.
-
-    Returns:
-        Tensor: ids_visible_BV, int64.
-
-    Raises:
-        ConfigError: A mask ratio outside [0, 1).
     """
     V = count_visible(num_patches, mask_ratio)
     return draw_order(batch_size, num_patches, device, generator)[:, :V]

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mixae.errors import CheckpointError, ConfigError
-from mixae.evaluation.separability import Protocol, format_table, name_rows, table_4
+from mixae.evaluation.separability.command import format_table, name_rows, table_4
+from mixae.evaluation.separability.protocol import Protocol
 from mixae.results.record import read_records
 
 

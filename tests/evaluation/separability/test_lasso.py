@@ -11,7 +11,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 from torch import nn
 
 from mixae.errors import MixaeError
-from mixae.evaluation.separability import Moments, RegressionScores, fit_lasso
+from mixae.evaluation.separability.lasso import Moments, RegressionScores, fit_lasso
 
 
 def data(rows=400, width=7, outputs=3, seed=0, offset=5.0):

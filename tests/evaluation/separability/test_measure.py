@@ -11,7 +11,8 @@ from torch.utils.data import DataLoader
 
 from mixae.datasets.pair_sampler import PairSampler
 from mixae.errors import ConfigError
-from mixae.evaluation.separability import Protocol, linear_separability
+from mixae.evaluation.separability.measure import linear_separability
+from mixae.evaluation.separability.protocol import Protocol
 
 L, D = 16, 12
 
