@@ -9,6 +9,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner.checkpoint import load_state_dict
 from mmpretrain.models import MAE
+from scipy.stats import beta, kstest
 from torch import nn
 
 from mixae.errors import CheckpointError
@@ -340,8 +341,6 @@ def test_distillation_leaves_the_class_token_out_and_the_teacher_alone():
 
 
 def test_weights_follow_beta_per_mixture():
-    from scipy.stats import beta, kstest
-
     torch.manual_seed(0)
     for b in (1.0, 0.4):
         model = build(distill=None, mix=dict(beta=b))
