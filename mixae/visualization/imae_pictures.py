@@ -73,7 +73,7 @@ class Subject:
     seed: int = 0
 
     def scene(self, factor: float, mask_ratio: float) -> Scene:
-        """The pairs mixed and masked; a patch that a mask leaves visible, so does a lower ratio.
+        """The pairs mixed and masked; what a mask ratio leaves visible, a lower one does too.
 
         Raises:
             ConfigError: A share outside [0, 0.5), where the subordinate image is not subordinate,
