@@ -26,6 +26,7 @@ from mixae.results.record import describe_config, metric, new_record, write_reco
 BASELINE = 'MAE (baseline)'
 WITHOUT_DISTILLATION = 'i-MAE w/o distillation'
 I_MAE = 'i-MAE'
+SPLITS = ('train_features', 'test_dataloader')
 PAIRS = 128  # a batch; masks are drawn batch by batch, so that it is part of the protocol
 
 
@@ -67,15 +68,7 @@ def table_4(
     students |= name_rows(checkpoints)
     for name, checkpoint in students.items():
         _check_teacher(name, checkpoint, teacher)
-    data = data.copy()
-    data.pretrained = 'scratch'  # the encoder of the data config is not used
-    config, data = resolve(config)[0], resolve(data)[0]
-    for name in ('train_features', 'test_dataloader'):
-        if not data.get(name):
-            raise ConfigError(
-                f'The data config {data.filename} has no {name}: give the config of a kNN or '
-                'linear probe on frozen features.'
-            )
+    config, data = resolve(config)[0], _resolve_data(data)
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         encoder = load_frozen_encoder(config.model.backbone, teacher).to(device)
@@ -85,7 +78,7 @@ def table_4(
         preprocessor = MODELS.build(data.model.data_preprocessor).to(device)
         fit_loader, test_loader = (
             build_pair_loader(data[name], PAIRS, protocol.same_class_ratio, protocol.seed)
-            for name in ('train_features', 'test_dataloader')
+            for name in SPLITS
         )
     started = time.perf_counter()
     results = linear_separability(models, encoder, preprocessor, fit_loader, test_loader, protocol)
@@ -112,6 +105,19 @@ def table_4(
             row = _describe_row(name, checkpoint, results[name])
             write_record(new_record(**shared, **row), folder)
     return results
+
+
+def _resolve_data(data: Config) -> Config:
+    data = data.copy()
+    data.pretrained = 'scratch'  # its encoder is not used
+    data = resolve(data)[0]
+    for name in SPLITS:
+        if not data.get(name):
+            raise ConfigError(
+                f'The data config {data.filename} has no {name}: give the config of a kNN or '
+                'linear probe on frozen features.'
+            )
+    return data
 
 
 def _check_teacher(name: str, checkpoint: str, teacher: str) -> None:
