@@ -51,7 +51,7 @@ def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = N
         prefix (str, optional): The subfolder of ``root`` to read.
 
     Raises:
-        FileNotFoundError: The folder does not exist.
+        DataError: The folder does not exist.
         ValueError: An unknown pipeline, or ``root`` for digit scenes, which are generated.
     """
     if pipeline not in PIPELINES:
@@ -70,7 +70,7 @@ def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = N
     folder = Path(root) if root else ROOT / default_root
     prefix = prefix if root else default_prefix
     if not (folder / (prefix or '')).is_dir():
-        raise FileNotFoundError(
+        raise DataError(
             f'{folder / (prefix or "")} is no folder: name one of images with --root (and '
             '--prefix), or leave this pipeline out with --pipelines.'
         )

@@ -13,7 +13,7 @@ model = dict(
     neck=dict(decoder_embed_dim=64, decoder_depth=2, decoder_num_heads=2),
     # Most patches are smooth and noisy: normalised one by one, their noise would be the target.
     head=dict(norm_pix=False),
-    teacher=dict(checkpoint='work_dirs/vitmini_digits_12e/epoch_12.pth'),
+    teacher=dict(checkpoint='work_dirs/mae/vitmini_digits_12e/epoch_12.pth'),
 )
 # A short run needs many steps and a high rate: lr 1.5e-3. fp32: at this width bfloat16 is no faster
 # on a CPU that has it.

@@ -1,4 +1,4 @@
-# Its teacher: vits_tiny_imagenet_1000e_teacher.py, trained first.
+# Its teacher: ../mae/vits_tiny_imagenet_1000e.py, trained first.
 _base_ = [
     '../_base_/models/imae.py',
     '../_base_/datasets/tiny_imagenet_pairs.py',
@@ -9,7 +9,7 @@ _base_ = [
 model = dict(
     backbone=dict(arch='s', img_size=64, patch_size=8),
     neck=dict(decoder_embed_dim=192, decoder_depth=12, decoder_num_heads=3),
-    teacher=dict(checkpoint='work_dirs/vits_tiny_imagenet_1000e_teacher/epoch_1000.pth'),
+    teacher=dict(checkpoint='work_dirs/mae/vits_tiny_imagenet_1000e/epoch_1000.pth'),
 )
 warmup_epochs = 100
 train_cfg = dict(max_epochs=1000)

@@ -1,4 +1,4 @@
-# Its teacher: vitt_cifar100_2000e_teacher.py, trained first.
+# Its teacher: ../mae/vitt_cifar100_2000e.py, trained first.
 _base_ = [
     '../_base_/models/imae.py',
     '../_base_/datasets/cifar_pairs.py',
@@ -9,7 +9,7 @@ _base_ = [
 model = dict(
     backbone=dict(arch='ti', img_size=32, patch_size=4),
     neck=dict(decoder_embed_dim=192, decoder_depth=4, decoder_num_heads=3),
-    teacher=dict(checkpoint='work_dirs/vitt_cifar100_2000e_teacher/epoch_2000.pth'),
+    teacher=dict(checkpoint='work_dirs/mae/vitt_cifar100_2000e/epoch_2000.pth'),
 )
 warmup_epochs = 200
 train_cfg = dict(max_epochs=2000)

@@ -12,7 +12,7 @@ pretrain = dict(
     mae=dict(title='MAE', config='configs/mae/vitt_cifar10_2000e.py'),
     mixedae=dict(title='MixedAE', config='configs/mixedae/vitt_cifar10_2000e.py'),
     imae_no_distill=dict(
-        **_imae, title='i-MAE without distillation', options={**_pairs, 'model.distill': False}
+        **_imae, title='i-MAE without distillation', options={**_pairs, 'model.distill': None}
     ),
     imae=dict(**_imae, title='i-MAE', teacher='mae', options=_pairs),
     # Table 3: the share of same-class pairs.

@@ -27,7 +27,7 @@ pretrain = dict(
         title='MixedAE', config='configs/mixedae/vitt_cifar10_2000e.py', options=_pretrain
     ),
     imae_no_distill=dict(
-        **_imae, title='i-MAE without distillation', options={**_pairs, 'model.distill': False}
+        **_imae, title='i-MAE without distillation', options={**_pairs, 'model.distill': None}
     ),
     imae=dict(**_imae, title='i-MAE', teacher='mae', options=_pairs),
     imae_same_50=dict(

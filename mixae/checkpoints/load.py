@@ -146,8 +146,8 @@ def check_weights(
             )
 
 
-def load_model(model: nn.Module, checkpoint: str | Path) -> dict:
-    """Load a whole model from its checkpoint, every key, and check the load.
+def load_weights(model: nn.Module, checkpoint: str | Path) -> dict:
+    """Load a model from its checkpoint, every key, and check the load.
 
     Args:
         model (nn.Module): The model of the config that trained the checkpoint.
@@ -162,6 +162,8 @@ def load_model(model: nn.Module, checkpoint: str | Path) -> dict:
     """
     content = read_checkpoint(checkpoint)
     state = {k.removeprefix('module.'): v for k, v in content.pop('state_dict').items()}
+    if 'teacher_sha256' not in model.state_dict():
+        state.pop('teacher_sha256', None)  # i-MAE's, of no use without its teacher
     check_weights(state, checkpoint, model)
     try:
         model.load_state_dict(state)

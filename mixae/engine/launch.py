@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch.distributed
@@ -63,11 +64,12 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def read_config(path: str | Path) -> Config:
-    """A config of a run.
+def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
+    """A config of a run, with overrides as :func:`merge_options` takes them.
 
     Raises:
-        ConfigError: No such file, a file that is no Python config, or a suite.
+        ConfigError: No such file, a file that is no Python config, a suite, or an override that
+            cannot be used.
     """
     path = Path(path)
     if not path.is_file():
@@ -85,6 +87,7 @@ def read_config(path: str | Path) -> Config:
         raise ConfigError(f'{path} is a suite: run it with tools/run_suite.py.')
     if 'model' not in cfg:
         raise ConfigError(f'{path} is no config of a run: it has no model.')
+    merge_options(cfg, options)
     return cfg
 
 

@@ -13,34 +13,26 @@ from mixae.engine.hooks.topk_accuracy import read_curve
 from mixae.errors import DataError
 
 
-def curve_rows(source: str | Path | Sequence[dict]) -> list[dict]:
+def curve_rows(source: str | Path) -> list[dict]:
     """The readings of TopK sampling accuracy of one run.
 
     Args:
-        source: The ``topk_accuracy.jsonl`` of a run, its work directory, a run record (JSON) of
-            an evaluation of it, or the readings themselves.
+        source: The ``topk_accuracy.jsonl`` of a run, its work directory, or a run record (JSON) of
+            an evaluation of it.
 
     Returns:
         list[dict]: 'iter', 'chance' and 'layers' (accuracy by layer number, as text) a reading.
 
     Raises:
-        DataError: There is no such file.
-        ValueError: The file holds no reading.
+        DataError: There is no such file, or it holds no reading.
     """
-    if not isinstance(source, str | Path):
-        rows = list(source)
-        name = 'the readings'
-    else:
-        path = Path(source)
-        path = path / 'topk_accuracy.jsonl' if path.is_dir() else path
-        if not path.is_file():
-            raise DataError(
-                f'There is no {path}: MixedAE runs with mixae.TopKAccuracyHook write it.'
-            )
-        rows = _rows_of_record(path) if path.suffix == '.json' else read_curve(path)
-        name = str(path)
+    path = Path(source)
+    path = path / 'topk_accuracy.jsonl' if path.is_dir() else path
+    if not path.is_file():
+        raise DataError(f'There is no {path}: MixedAE runs with mixae.TopKAccuracyHook write it.')
+    rows = _rows_of_record(path) if path.suffix == '.json' else read_curve(path)
     if not rows:
-        raise ValueError(f'{name}: no reading of TopK sampling accuracy in it.')
+        raise DataError(f'{path}: no reading of TopK sampling accuracy in it.')
     return rows
 
 
@@ -64,9 +56,7 @@ def final_accuracy(rows: Sequence[dict], share: float = 0.1) -> dict[str, float]
     return {n: sum(row['layers'][n] for row in last) / len(last) for n in rows[-1]['layers']}
 
 
-def plot_topk_accuracy(
-    source: str | Path | Sequence[dict], path: str | Path, title: str = ''
-) -> Path:
+def plot_topk_accuracy(source: str | Path, path: str | Path, title: str = '') -> Path:
     """Draw TopK sampling accuracy over training, a line a layer, with the line of chance.
 
     Args:

@@ -11,10 +11,10 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
-from mixae.checkpoints.load import load_model
+from mixae.checkpoints.whole_models import load_model
 from mixae.derive import REQUIRED, derive
 from mixae.errors import ConfigError
-from mixae.registry import DATASETS, MODELS, VISUALIZERS
+from mixae.registry import DATASETS, VISUALIZERS
 
 
 def draw_predictions(
@@ -63,9 +63,7 @@ def draw_predictions(
         cfg.pretrained = 'scratch'  # the checkpoint brings every weight
     cfg, _ = derive(cfg, cuda=device != 'cpu')
     init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model)
-    load_model(model, checkpoint)
-    model.to(device).eval()
+    model = load_model(cfg.model, checkpoint).to(device)
 
     dataset_cfg = cfg[f'{split}_dataloader'].dataset
     if split != 'test':

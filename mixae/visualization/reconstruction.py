@@ -9,28 +9,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import mmcv
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from mmengine.config import Config
-from mmengine.dataset import Compose
-from mmengine.registry import DefaultScope
 from mmpretrain.models import MAE
-from torch import Tensor, nn
+from torch import Tensor
 
-from mixae.checkpoints.load import load_model
+from mixae.checkpoints.account import KEY
 from mixae.checkpoints.read import read_checkpoint
-from mixae.derive import derive
-from mixae.errors import ConfigError, DataError
-from mixae.models.layers.mixing import check_group, masks_from_visible
+from mixae.models.layers.masking import draw_visible, masks_from_visible
+from mixae.models.layers.mixing import check_group
 from mixae.models.selfsup.mixedae import MixedAE
-from mixae.registry import DATASETS, MODELS, TRANSFORMS
+from mixae.visualization.loading import images_of_dataset, images_of_files, load_pretrained_model
+from mixae.visualization.pixels import (
+    NORMALISED,
+    for_matplotlib,
+    hide_masked,
+    masked_pixels,
+    to_rgb,
+    undo_normalisation,
+)
 
 # Okabe and Ito's colours, which colour-blind people can tell apart too.
 COLOURS = ('#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#F0E442', '#D55E00', '#0072B2', '#999999')
-GREY = 0.55
 CELL = 1.45  # inches
 
 
@@ -46,8 +48,7 @@ class Reconstruction:
         mask_BL: 1 = masked.
         predictions: The decoder's prediction at every patch, (B, 3, H, W).
         pasted: The predictions with the visible patches as they are in the original.
-        normalised: Whether the target was normalised patch by patch. The prediction was then
-            undone with the mean and standard deviation of the *original's* patches.
+        caption: What has to be said about the predictions.
     """
 
     originals: Tensor
@@ -57,37 +58,7 @@ class Reconstruction:
     mask_BL: Tensor
     predictions: Tensor
     pasted: Tensor
-    normalised: bool
-
-    @property
-    def caption(self) -> str:
-        """What has to be said about the predictions."""
-        if not self.normalised:
-            return ''
-        return (
-            "The target is normalised patch by patch. That is undone with the original patches' "
-            'mean and standard deviation: brightness and contrast of each patch are given, its '
-            'structure is predicted.'
-        )
-
-
-def undo_normalisation(head: nn.Module, pred_BLp: Tensor, images: Tensor) -> Tensor:
-    """Take ``MAEPretrainHead``'s target back to pixel values, the inverse of its normalisation.
-
-    Args:
-        head (nn.Module): The head; with ``norm_pix=False`` nothing is done.
-        pred_BLp (Tensor): Prediction for every patch.
-        images (Tensor): The images, (B, 3, H, W), whose patches' mean and variance are used.
-
-    Returns:
-        Tensor: (B, L, p), on the scale of ``images``.
-    """
-    if not head.norm_pix:
-        return pred_BLp
-    patches_BLp = head.patchify(images)
-    mean_BL1 = patches_BLp.mean(dim=-1, keepdim=True)
-    std_BL1 = (patches_BLp.var(dim=-1, keepdim=True) + 1e-6) ** 0.5  # the head's own constant
-    return pred_BLp * std_BL1 + mean_BL1
+    caption: str
 
 
 @torch.no_grad()
@@ -113,52 +84,38 @@ def reconstruct(model: MAE, images: Tensor, seed: int = 0) -> Reconstruction:
     if is_mixed:
         check_group(len(images), L, model.groups)
     model.eval()
-    preprocessor = model.data_preprocessor
+    head, preprocessor = model.head, model.data_preprocessor
     inputs = (images.to(preprocessor.mean.device).float() - preprocessor.mean) / preprocessor.std
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        ids_visible_BV = model.draw_visible(inputs) if is_mixed else _draw_visible(model, inputs)
+        if is_mixed:
+            ids_visible_BV = model.draw_visible(inputs)
+        else:
+            ids_visible_BV = draw_visible(len(inputs), L, model.backbone.mask_ratio, inputs.device)
     if is_mixed:
         latent_BnD = model.encode(inputs, ids_visible_BV)
     else:
-        latent_BnD = model.backbone(inputs, ids_visible_BV)[0]
+        latent_BnD = model.backbone(inputs, ids_visible=ids_visible_BV)[0]
     mask_BL, ids_restore_BL = masks_from_visible(ids_visible_BV, L)
-    pred_BLp = undo_normalisation(model.head, model.neck(latent_BnD, ids_restore_BL), inputs)
+    pred_BLp = undo_normalisation(head, model.neck(latent_BnD, ids_restore_BL), inputs)
 
-    def picture(patches_BLp: Tensor) -> Tensor:
-        values = model.head.unpatchify(patches_BLp) * preprocessor.std + preprocessor.mean
-        return (values / 255).clamp(0, 1).cpu()
-
-    head = model.head
     originals = images.cpu().float() / 255
-    visible_BL1 = 1 - mask_BL[..., None].cpu()
-    patches_BLp = head.patchify(originals)
-    predictions = picture(pred_BLp)
-    pasted = head.unpatchify(
-        torch.where(visible_BL1.bool(), patches_BLp, head.patchify(predictions))
-    )
-    shown_BLp = patches_BLp * visible_BL1
+    predictions = to_rgb(head.unpatchify(pred_BLp), preprocessor)
+    masked = masked_pixels(head, mask_BL)
     mixed, owner_ML = None, None
     if is_mixed:
-        mixed = head.unpatchify(shown_BLp.unflatten(0, (-1, model.groups)).sum(dim=1))
-        owner_ML = visible_BL1[..., 0].unflatten(0, (-1, model.groups)).argmax(dim=1)
+        mixed = (originals * ~masked).unflatten(0, (-1, model.groups)).sum(dim=1)
+        owner_ML = mask_BL.cpu().unflatten(0, (-1, model.groups)).argmin(dim=1)
     return Reconstruction(
         originals=originals,
-        masked=head.unpatchify(shown_BLp + GREY * (1 - visible_BL1)),
+        masked=hide_masked(originals, head, mask_BL),
         mixed=mixed,
         owner_ML=owner_ML,
         mask_BL=mask_BL.cpu(),
         predictions=predictions,
-        pasted=pasted,
-        normalised=head.norm_pix,
+        pasted=torch.where(masked, predictions, originals),
+        caption=NORMALISED if head.norm_pix else '',
     )
-
-
-def _draw_visible(model: MAE, inputs: Tensor) -> Tensor:
-    """ids_visible_BV as MAE draws them."""
-    L = model.backbone.num_patches
-    order_BL = torch.rand(len(inputs), L, device=inputs.device).argsort(dim=1)
-    return order_BL[:, : int(L * (1 - model.backbone.mask_ratio))]
 
 
 def draw_reconstruction(reconstruction: Reconstruction, path: str | Path, title: str = '') -> Path:
@@ -202,7 +159,7 @@ def draw_reconstruction(reconstruction: Reconstruction, path: str | Path, title:
         up = b * CELL + (b // groups) * 0.25 * is_mixed
         for c, (name, images) in enumerate(zip(columns, pictures, strict=True)):
             ax = axes((c + wide * 1.05) * CELL + 0.04, up, CELL - 0.08)
-            ax.imshow(_last(images[b]), interpolation='nearest')
+            ax.imshow(for_matplotlib(images[b]), interpolation='nearest')
             if b == 0:
                 ax.set_title(name, fontsize=9)
             if c == 0 and is_mixed:
@@ -210,7 +167,7 @@ def draw_reconstruction(reconstruction: Reconstruction, path: str | Path, title:
         if is_mixed and b % groups == 0:
             side = wide * CELL
             ax = axes(0.04, up + (groups * CELL - side) / 2, side - 0.04)
-            ax.imshow(_last(r.mixed[b // groups]), interpolation='nearest')
+            ax.imshow(for_matplotlib(r.mixed[b // groups]), interpolation='nearest')
             _frame_patches(ax, r.owner_ML[b // groups], r.mixed.shape[-2:])
             ax.set_title(f'mixed input of {groups} images', fontsize=9)
     total = height + top + bottom
@@ -241,97 +198,6 @@ def _frame_patches(ax, owner_L: Tensor, size: Sequence[int]) -> None:
         )
 
 
-def _last(image: Tensor) -> np.ndarray:
-    return image.permute(1, 2, 0).numpy()
-
-
-# ---- from a config, a checkpoint and files -----------------------------------------------------
-
-
-def load_pretrained_model(cfg: Config, checkpoint: str | Path) -> MAE:
-    """The pre-training model of a config with all weights of its checkpoint.
-
-    Raises:
-        ConfigError: The config's model is no MAE or MixedAE.
-        CheckpointError: The checkpoint cannot be read or does not fit; names the keys.
-    """
-    cfg, _ = derive(cfg, cuda=False)
-    if cfg.model.type not in ('MAE', 'mmpretrain.MAE', 'mixae.MixedAE', 'MixedAE'):
-        raise ConfigError(
-            f'model.type={cfg.model.type!r}: pictures of reconstructions are drawn for MAE and '
-            'mixae.MixedAE; tools/analysis/imae_pictures.py draws those of i-MAE.'
-        )
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = MODELS.build({**cfg.model, 'init_cfg': None})
-    load_model(model, checkpoint)
-    return model
-
-
-def images_of_dataset(cfg: Config, num_images: int, split: str | None = None) -> Tensor:
-    """Evenly spaced images of a config's training data, without its augmentation.
-
-    Args:
-        cfg (Config): A pre-training config.
-        num_images (int): How many.
-        split (str, optional): Sets the data set's ``split``, where it has one: 'test' shows
-            images that pre-training has not seen. Defaults to None.
-
-    Returns:
-        Tensor: RGB, uint8, (num_images, 3, H, W) of the model's input size.
-
-    Raises:
-        ValueError: The data set has fewer images.
-    """
-    cfg, _ = derive(cfg, cuda=False)
-    dataset = cfg.train_dataloader.dataset
-    dataset = dataset.get('dataset', dataset)
-    load = [t for t in dataset.get('pipeline', []) if 'LoadImage' in t['type']]
-    dataset = {**dataset, 'pipeline': [], **({'split': split} if split else {})}
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        data = DATASETS.build(dataset)
-        load = Compose([TRANSFORMS.build(t) for t in load])
-        if num_images > len(data):
-            raise ValueError(f'num_images={num_images} of a data set of {len(data)} images.')
-        chosen = np.linspace(0, len(data) - 1, num_images).round().astype(int)
-        found = [load(data.get_data_info(int(index)))['img'] for index in chosen]
-    return _to_input(found, cfg)
-
-
-def images_of_files(cfg: Config, paths: Sequence[str | Path]) -> Tensor:
-    """Image files at the model's input size: short edge resized, centre cropped.
-
-    Raises:
-        DataError: There is no such file.
-        ValueError: One cannot be read as an image.
-    """
-    found = []
-    for path in paths:
-        if not Path(path).is_file():
-            raise DataError(f'There is no image at {path}.')
-        image = mmcv.imread(str(path))
-        if image is None:
-            raise ValueError(f'{path} cannot be read as an image.')
-        found.append(image)
-    return _to_input(found, derive(cfg, cuda=False)[0])
-
-
-def _to_input(images_bgr: Sequence[np.ndarray], cfg: Config) -> Tensor:
-    size = cfg.model.backbone.get('img_size', 224)
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        fit = Compose(
-            [
-                TRANSFORMS.build(dict(type='ResizeEdge', scale=size, edge='short')),
-                TRANSFORMS.build(dict(type='CenterCrop', crop_size=size)),
-            ]
-        )
-        fitted = [
-            fit(dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2]))['img']
-            for image in images_bgr
-        ]
-    rgb = np.stack(fitted)[..., ::-1].transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(rgb))
-
-
 def reconstruction_picture(
     cfg: Config,
     checkpoint: str | Path,
@@ -340,7 +206,6 @@ def reconstruction_picture(
     num_images: int = 8,
     split: str | None = None,
     seed: int = 0,
-    title: str | None = None,
 ) -> Path:
     """The picture of a checkpoint's reconstructions.
 
@@ -352,7 +217,6 @@ def reconstruction_picture(
         num_images (int): How many of them; a multiple of G for MixedAE. Defaults to 8.
         split (str, optional): See :func:`images_of_dataset`. Defaults to None.
         seed (int): Of the masks. Defaults to 0.
-        title (str, optional): Defaults to None: method, mask ratio and epochs.
 
     Returns:
         Path: The PNG.
@@ -360,14 +224,8 @@ def reconstruction_picture(
     model = load_pretrained_model(cfg, checkpoint)
     pictures = images_of_files(cfg, images) if images else images_of_dataset(cfg, num_images, split)
     reconstruction = reconstruct(model, pictures, seed)
-    if title is None:
-        title = _title(model, reconstruction, read_checkpoint(checkpoint))
-    return draw_reconstruction(reconstruction, path, title)
-
-
-def _title(model: MAE, reconstruction: Reconstruction, checkpoint: dict) -> str:
-    name = 'MixedAE' if isinstance(model, MixedAE) else 'MAE'
     masked = reconstruction.mask_BL.mean().item()
-    epochs = checkpoint.get('mixae', {}).get('epochs')
+    epochs = read_checkpoint(checkpoint).get(KEY, {}).get('epochs')
     after = f', after {epochs} epoch{"s" if epochs > 1 else ""}' if epochs else ''
-    return f'{name}: {masked:.0%} of each image masked{after}'
+    title = f'{type(model).__name__}: {masked:.0%} of each image masked{after}'
+    return draw_reconstruction(reconstruction, path, title)

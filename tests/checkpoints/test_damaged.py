@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from mixae.checkpoints.load import encoder_state, load_encoder, load_model
+from mixae.checkpoints.load import encoder_state, load_encoder, load_weights
 from mixae.checkpoints.read import check_whole, read_checkpoint
 from mixae.checkpoints.resume import check_resumable
 from mixae.errors import CheckpointError
@@ -254,7 +254,7 @@ def test_weights_that_are_none_are_not_loaded(content, path, change, words, load
     if loader == 'encoder':
         model, load = vit(), load_encoder
     else:
-        model, load = torch.nn.ModuleDict(dict(backbone=vit())), load_model
+        model, load = torch.nn.ModuleDict(dict(backbone=vit())), load_weights
     before = {k: v.clone() for k, v in model.state_dict().items()}
     with pytest.raises(CheckpointError, match=f'{path} is no trained model: .*{words}'):
         load(model, path)
@@ -282,12 +282,12 @@ def test_floating_point_numbers_of_any_size_are_loaded(content, path, dtype):
 def test_counts_of_a_model_may_be_integers_and_zero(path):
     model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
     torch.save(dict(state_dict=model.state_dict(), meta=dict(epoch=3)), path)
-    assert load_model(model, path) == dict(meta=dict(epoch=3))
+    assert load_weights(model, path) == dict(meta=dict(epoch=3))
 
 
 def test_a_whole_model_that_does_not_fit_is_one_line(content, path):
     torch.save(content, path)
-    line = refused(path, lambda path: load_model(torch.nn.Linear(2, 2), path))
+    line = refused(path, lambda path: load_weights(torch.nn.Linear(2, 2), path))
     assert 'does not fit Linear' in line and 'Missing key' in line
 
 

@@ -19,15 +19,17 @@ from safetensors.torch import save_file
 
 from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.export import export
-from mixae.checkpoints.load import load_encoder, load_model
+from mixae.checkpoints.load import load_encoder, load_weights
 from mixae.checkpoints.read import read_checkpoint
+from mixae.checkpoints.whole_models import as_mae, load_frozen_encoder, load_model
 from mixae.datasets.pseudo_labels import load_pseudo_labels
 from mixae.engine import launch
 from mixae.engine.hooks.record import _description
 from mixae.engine.runner import latest_checkpoint
 from mixae.errors import DataError, MixaeError, RecordError
 from mixae.evaluation.pseudo_labels import make_pseudo_labels
-from mixae.evaluation.separability import Protocol, load_imae, load_mae, load_mae_encoder, table_4
+from mixae.evaluation.separability.command import table_4
+from mixae.evaluation.separability.protocol import Protocol
 from mixae.models import MaskedViT
 from mixae.registry import MODELS
 from mixae.results.record import read_record
@@ -99,9 +101,16 @@ PARTS = dict(
 )
 
 
+MIXTURE = dict(
+    mix=dict(beta=1.0),
+    disentangle=dict(type='mixae.Disentanglement'),
+    distill=dict(type='mixae.PatchDistillationLoss'),
+)
+
+
 def of_model(function):
     def load(path, _):
-        config = copy.deepcopy(dict(type='mixae.IMAE', **PARTS))
+        config = copy.deepcopy(dict(type='mixae.IMAE', **PARTS, **MIXTURE))
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             function(config, str(path))
 
@@ -122,7 +131,7 @@ def predictions(path, small_config):
 
 
 def separability(path, small_config):
-    table_4(small_config(IMAE), str(path), str(path), small_config(KNN), Protocol())
+    table_4(small_config(IMAE), [str(path)], str(path), small_config(KNN), Protocol())
 
 
 def resume_file(path, small_config):
@@ -137,7 +146,7 @@ WAYS = {
     'read': lambda path, _: read_checkpoint(path),
     'account': lambda path, _: read_origin(path),
     'encoder': lambda path, _: load_encoder(encoder(), path),
-    'model': lambda path, _: load_model(encoder(), path),
+    'model': lambda path, _: load_weights(encoder(), path),
     'backbone': lambda path, _: encoder(pretrained=str(path)).init_weights(),
     'teacher': of_model(student),
     'pre-trained': lambda path, config: launch.train(config(TUNE, epochs=1), pretrained=str(path)),
@@ -149,9 +158,9 @@ WAYS = {
     'export': lambda path, _: export(path, 'timm', path.with_suffix('.safetensors')),
     'reconstructions': picture,
     'predictions': predictions,
-    "i-MAE's pictures": of_model(load_imae),
-    "MAE's pictures": of_model(load_mae),
-    'encoder of pictures': of_model(lambda cfg, path: load_mae_encoder(cfg['backbone'], path)),
+    "i-MAE's pictures": of_model(load_model),
+    "MAE's pictures": of_model(lambda cfg, path: load_model(as_mae(cfg), path)),
+    'encoder of pictures': of_model(lambda cfg, path: load_frozen_encoder(cfg['backbone'], path)),
     'separability': separability,
     'pseudo-labels': lambda path, config: make_pseudo_labels(
         config(KNN), str(path), path.with_suffix('.npz'), k=2

@@ -16,7 +16,6 @@ from PIL import Image
 from mixae.checkpoints.load import FINAL_NORM
 from mixae.derive import derive
 from mixae.engine.hooks.provenance import describe_variant
-from mixae.models.losses import PatchDistillationLoss
 from mixae.registry import MODELS
 
 ROOT = Path(__file__).parents[2] / 'configs'
@@ -44,6 +43,20 @@ def load(path, world_size=8, overrides=None) -> Config:
     return derive(cfg, world_size)[0]
 
 
+@pytest.mark.parametrize('path', PRETRAIN, ids=str)
+def test_a_pretraining_is_named_by_its_epochs(path):
+    assert path.stem.endswith(f'_{load(path).train_cfg.max_epochs}e')
+
+
+def test_what_is_off_in_a_variant_is_false():
+    path = 'imae/vitt_cifar10_2000e.py'
+    on = dict(distill=1.0, disentangle=True, mix='beta=1.0', same_class_ratio=None)
+    off = {'model.distill': None, 'model.disentangle': None}
+    assert describe_variant(load(path)).items() >= on.items()
+    told = describe_variant(load(path, overrides=off))
+    assert told.items() >= {**on, 'distill': False, 'disentangle': False}.items()
+
+
 def test_nothing_is_left_out():
     assert len(PRETRAIN) >= 22
     assert {p.parent.name for p in TRANSFER} >= {'cifar', 'imagenet', 'digit_scenes'}
@@ -54,7 +67,7 @@ def test_model_optimiser_and_pipelines_build(path, tmp_path):
     cfg = load(path)
     model_config = cfg.model
     if cfg.model.type == 'mixae.IMAE':
-        model_config = {**cfg.model, 'distill': False}  # the teacher's checkpoint is not there
+        model_config = {**cfg.model, 'distill': None}  # the teacher's checkpoint is not there
     with torch.device('meta'):
         model = MODELS.build(model_config)
     backbone = cfg.model.backbone
@@ -117,19 +130,17 @@ def test_every_mixedae_row_has_its_mae_row_at_the_same_budget(mixedae):
     assert mae.model.backbone.mask_ratio == 1 - ours.model.mix_ratio
 
 
-STUDENTS = [p for p in PRETRAIN if p.parts[0] == 'imae' and not p.stem.endswith('_teacher')]
+STUDENTS = [p for p in PRETRAIN if p.parts[0] == 'imae']
 
 
 @pytest.mark.parametrize('path', STUDENTS, ids=str)
-def test_every_imae_has_its_teacher_beside_it(path):
+def test_every_imae_finds_the_mae_of_its_name_as_its_teacher(path):
     student = load(path)
-    beside = path.with_stem(f'{path.stem}_teacher')
-    if not (ROOT / beside).is_file():  # the demo's
-        beside = Path('mae', 'vitmini_digits_12e.py')
-    teacher = load(beside)
+    name = path.name.replace('_6e', '_12e')  # the demo's sees as many images
+    teacher = load(Path('mae', name))
     assert student.model.backbone == teacher.model.backbone
     epochs = teacher.train_cfg.max_epochs
-    expected = f'work_dirs/{beside.stem}/epoch_{epochs}.pth'
+    expected = f'work_dirs/mae/{Path(name).stem}/epoch_{epochs}.pth'
     assert student.model.teacher.checkpoint == expected
     assert student.train_dataloader.dataset == teacher.train_dataloader.dataset
     assert student.model.neck == teacher.model.neck
@@ -148,12 +159,11 @@ def test_overrides_of_the_readme_work_on_every_imae(override):
     given = parser.parse_args(['--o', *override.split()]).o
     for path in STUDENTS:
         cfg = load(path, overrides=given)
-        off = {} if cfg.model.distill is False else {'distill': cfg.model.distill}
         with torch.device('meta'):
-            model = MODELS.build({**cfg.model, 'distill': False})
+            model = MODELS.build({**cfg.model, 'distill': None})
         assert describe_variant(cfg) != describe_variant(load(path)) or 'arch' in override
-        if off:
-            assert PatchDistillationLoss(**off['distill']).weight > 0
+        if cfg.model.distill is not None:
+            assert MODELS.build(cfg.model.distill).weight > 0
         assert model.neck.decoder_embed.in_features == model.backbone.embed_dims
 
 

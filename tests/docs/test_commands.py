@@ -4,6 +4,7 @@ The slow tests run them, made small.
 """
 
 import argparse
+import inspect
 import os
 import re
 import runpy
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mixae.models import MaskedViT
 from mixae.suite.plan import load_suite
 
 ROOT = Path(__file__).parents[2]
@@ -235,6 +237,12 @@ def test_the_example_of_a_transfer_task_runs(checkout):
     for words in commands(page):
         out = run_small(words, checkout)
     assert 'flowers' in out and 'linear-flowers' in out
+
+
+def test_the_encoder_takes_what_the_page_of_a_method_names():
+    page = (ROOT / 'docs' / 'adding_a_method.md').read_text()
+    (name,) = re.findall(r'`self\.backbone\(inputs, (\w+)=', page)
+    assert name in inspect.signature(MaskedViT.forward).parameters
 
 
 @pytest.mark.slow

@@ -67,7 +67,7 @@ SAMPLER, SUBSET = 'train_dataloader.sampler', 'train_dataloader.dataset.subset'
 WITH_LABEL = 'train_dataloader.dataset.dataset.with_label'
 PAIRS = {
     'no teacher': ({'model.teacher.checkpoint': None}, ['no teacher checkpoint', 'model.distill']),
-    'lost teacher': ({}, ['teacher', 'vitt_cifar10_2000e_teacher/epoch_2000.pth', '_teacher.py']),
+    'lost teacher': ({}, ['teacher', 'mae/vitt_cifar10_2000e/epoch_2000.pth', 'configs/mae']),
     'share': ({f'{SAMPLER}.same_class_ratio': 1.5}, ['same_class_ratio=1.5', '[0, 1]']),
     'share in words': ({f'{SAMPLER}.same_class_ratio': 'half'}, ["'half'", '[0, 1]']),
     'no labels': ({f'{SAMPLER}.same_class_ratio': 0.5, WITH_LABEL: False}, ['one class label']),
@@ -75,7 +75,10 @@ PAIRS = {
         {f'{SAMPLER}.same_class_ratio': 0.5, f'{SAMPLER}.pseudo_labels': 'no.npz'},
         ['no.npz', 'make_pseudo_labels.py'],
     ),
-    'weight': ({'model.mix.beta': None, 'model.mix.weight': 1.2}, ['weight=1.2', '[0, 1]']),
+    'subordinate': (
+        {'model.mix.beta': None, 'model.mix.subordinate': 0.7},
+        ["'subordinate': 0.7", '[0, 0.5]'],
+    ),
     'unknown mix': ({'model.mix.share': 0.3}, ["'share': 0.3", 'exactly one']),
     'one image': ({SUBSET: 1}, ['1 image', 'at least 2']),
     'odd batch': ({'train_dataloader.batch_size': 7}, ['even batch_size, got 7']),
@@ -87,7 +90,7 @@ def test_known_at_start_of_imae(small_config, tmp_path, capfd, case):
     overrides, names = PAIRS[case]
     cfg = small_config('imae/vitt_cifar10_2000e.py', tmp_path / 'run')
     if 'teacher' not in case:
-        cfg.model.distill = False
+        cfg.model.distill = None
     cfg.merge_from_dict(overrides)
     with pytest.raises(SystemExit) as stop:
         launch.run_tool(lambda: launch.train(cfg))

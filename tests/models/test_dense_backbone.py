@@ -42,7 +42,7 @@ def whole_image(encoder, x):
     """The pre-training encoder's patch tokens with no patch masked, as maps, before ``ln1``."""
     ids = torch.arange(encoder.num_patches).expand(len(x), -1)
     encoder.final_norm = False
-    tokens = encoder(x, ids)[0][:, 1:]
+    tokens = encoder(x, ids_visible=ids)[0][:, 1:]
     encoder.final_norm = True
     return tokens.transpose(1, 2).unflatten(2, encoder.patch_resolution)
 
@@ -243,7 +243,7 @@ def test_windows_on_a_rectangle_are_timms_layers_with_masked_attention(
     torch.testing.assert_close(mine, expected, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize('window', [0, 2])
+@pytest.mark.parametrize('window', [None, 2])
 def test_dropout_after_the_position_embedding(window):
     # The layers' own dropouts are off, so that nothing else differs.
     options = dict(window_size=window, drop_rate=0.5, layer_cfgs=dict(drop_rate=0.0))
@@ -267,7 +267,7 @@ def test_global_layers_alone_see_beyond_their_window():
     assert reach(global_layers=(1,)).all()
 
 
-@pytest.mark.parametrize('window', [0, 2])
+@pytest.mark.parametrize('window', [None, 2])
 def test_sizes_no_multiple_of_the_patch_are_padded_at_the_bottom_and_right(window):
     vit = scramble(MaskedViT(ARCH, **SIZES, **FEATMAP, window_size=window)).eval()
     x = images(35, 50)
@@ -277,7 +277,7 @@ def test_sizes_no_multiple_of_the_patch_are_padded_at_the_bottom_and_right(windo
     assert torch.equal(mine, padded)
 
 
-@pytest.mark.parametrize('window', [0, 2])
+@pytest.mark.parametrize('window', [None, 2])
 def test_recomputed_activations_give_the_same_gradients(window):
     gradients = []
     for with_cp in (False, True):
@@ -309,7 +309,7 @@ def test_windows_keep_no_more_for_the_backward_pass_than_global_attention():
     arch = dict(embed_dims=64, num_layers=3, num_heads=4, feedforward_channels=256)
     x = images(512, 512, batch=1)
     kept = {}
-    for window, global_layers in ((0, ()), (14, (2,))):  # 32x32 patches are padded to 42x42
+    for window, global_layers in ((None, None), (14, (2,))):  # 32x32 patches are padded to 42x42
         vit = MaskedViT(
             arch, img_size=512, **FEATMAP, window_size=window, global_layers=global_layers
         ).train()
@@ -321,23 +321,24 @@ def test_windows_keep_no_more_for_the_backward_pass_than_global_attention():
         del outputs  # or it would be counted as freed in the next round
     # The inputs of the layers' matrix products are the least that it must keep.
     assert min(kept.values()) > 3 * 1024 * (3 * 64 + 256) * 4
-    assert kept[14] <= kept[0]
+    assert kept[14] <= kept[None]
 
 
-@pytest.mark.parametrize('window', [0, 2])
+@pytest.mark.parametrize('window', [None, 2])
 def test_every_trained_parameter_gets_a_gradient(window):
     # DistributedDataParallel waits for each of them.
     vit = MaskedViT(ARCH, **SIZES, **FEATMAP, window_size=window, train_pos_embed=True)
     vit(images())[0].square().mean().backward()
     assert not [n for n, p in vit.named_parameters() if p.requires_grad and p.grad is None]
-    assert vit.cls_token.requires_grad == (window == 0)
+    assert vit.cls_token.requires_grad is (window is None)
 
 
 @pytest.mark.parametrize(
     'wrong, words',
     [
         (dict(window_size=-1), 'window_size=-1'),
-        (dict(global_layers=(1,)), 'or 0 and no global_layers'),
+        (dict(window_size=0), 'window_size=0.*None'),
+        (dict(global_layers=(1,)), 'None for both'),
         (dict(window_size=2, global_layers=(1, 3)), r'global_layers=\[3\]: there are layers 0..2'),
         (dict(window_size=2, out_type='raw'), "out_type='featmap'"),
         (dict(window_size=2, mask_ratio=0.75), 'mask_ratio=None'),

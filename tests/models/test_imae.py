@@ -9,13 +9,14 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner.checkpoint import load_state_dict
 from mmpretrain.models import MAE
+from scipy.stats import beta, kstest
 from torch import nn
 
-from mixae.models import IMAE, MaskedViT
-from mixae.models.layers.mixing import masks_from_visible
+from mixae.errors import CheckpointError
+from mixae.models import IMAE
+from mixae.models.layers import masks_from_visible, mix_pairs
 from mixae.models.losses import PatchDistillationLoss
 from mixae.models.necks import Disentanglement
-from mixae.models.selfsup.imae import mix_pairs
 from mixae.registry import MODELS
 
 L, D = 16, 24
@@ -38,11 +39,15 @@ PARTS = dict(
         loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
     ),
 )
+DISTILL = dict(type='mixae.PatchDistillationLoss')
+DISENTANGLE = dict(type='mixae.Disentanglement')
+METHOD = dict(mix=dict(beta=1.0), disentangle=DISENTANGLE, distill=DISTILL)
 
 
 def build(kind='mixae.IMAE', seed=0, **options):
     torch.manual_seed(seed)
-    model = MODELS.build(dict(type=kind, **copy.deepcopy(PARTS), **options))
+    method = METHOD if kind == 'mixae.IMAE' else {}
+    model = MODELS.build(dict(type=kind, **copy.deepcopy(PARTS), **{**method, **options}))
     model.init_weights()
     return model
 
@@ -73,7 +78,7 @@ def total(losses):
 
 
 def test_branch_1_with_weight_1_and_identity_is_mae_on_the_anchors(images):
-    model = build(mix=dict(weight=1.0), distill=False)
+    model = build(mix=dict(subordinate=0.0), distill=None)
     to_identity(model.disentangle.f_1)
     mae = build('mmpretrain.MAE')
     mae.load_state_dict(
@@ -109,7 +114,7 @@ def test_each_branch_is_scored_against_its_own_image(images):
         model.draw_weights = lambda _: weights
         return model.loss(inputs)
 
-    model = build(distill=False)
+    model = build(distill=None)
     weights = torch.tensor([0.7, 0.3, 0.6, 0.1, 0.9, 0.45])
     swapped = images.unflatten(0, (6, 2)).flip(1).flatten(0, 1)
     one, two = losses(images, weights), losses(swapped, 1 - weights)
@@ -120,7 +125,7 @@ def test_each_branch_is_scored_against_its_own_image(images):
 
 def test_losses_follow_the_equations_written_out(images, teacher_path):
     """Every term again from its definition, branch by branch, without the batched calls."""
-    model = build(teacher=dict(checkpoint=teacher_path), distill=dict(weight=0.5))
+    model = build(teacher=dict(checkpoint=teacher_path), distill=dict(DISTILL, weight=0.5))
     ids = model.draw_visible(images)
     weights = torch.tensor([0.7, 0.3, 0.6, 0.1, 0.9, 0.45])
     model.draw_visible, model.draw_weights = lambda _: ids, lambda _: weights
@@ -133,10 +138,11 @@ def test_losses_follow_the_equations_written_out(images, teacher_path):
         for i, a in enumerate(weights.tolist()):
             one, two = images[2 * i], images[2 * i + 1]
             own = one if (a >= 0.5) == (branch == 'dominant') else two
-            h = layer(model.backbone((a * one + (1 - a) * two)[None], ids[i : i + 1])[0])
+            mixed = (a * one + (1 - a) * two)[None]
+            h = layer(model.backbone(mixed, ids_visible=ids[i : i + 1])[0])
             pred = model.neck(h, restore[i : i + 1])
             recon.append(model.head.loss(pred, own[None], mask[i : i + 1]))
-            taught = model.teacher(own[None], ids[i : i + 1])[0]
+            taught = model.teacher(own[None], ids_visible=ids[i : i + 1])[0]
             distill.append((h[:, 1:] - taught[:, 1:]).square().mean())
         torch.testing.assert_close(losses[f'loss_recon_{branch}'], torch.stack(recon).mean())
         distill = torch.stack(distill).mean()
@@ -149,9 +155,9 @@ def test_branches_share_a_decoder_call_and_images_a_teacher_call(images, teacher
     for part in ('neck', 'teacher'):
         forward = getattr(model, part).forward
 
-        def counted(*args, part=part, forward=forward):
+        def counted(*args, part=part, forward=forward, **kwargs):
             calls.append((part, len(args[0]), torch.is_grad_enabled()))
-            return forward(*args)
+            return forward(*args, **kwargs)
 
         monkeypatch.setattr(getattr(model, part), 'forward', counted)
     model.loss(images)
@@ -159,7 +165,7 @@ def test_branches_share_a_decoder_call_and_images_a_teacher_call(images, teacher
 
 
 def test_loss_on_all_scores_the_visible_patches_too(images):
-    model = build(distill=False, loss_on='all', mix=dict(weight=0.7))
+    model = build(distill=None, loss_on='all', mix=dict(subordinate=0.3))
     ids = model.draw_visible(images)
     model.draw_visible = lambda _: ids
     mixture = mix_pairs(images, model.draw_weights(images))
@@ -173,9 +179,16 @@ def test_loss_on_all_scores_the_visible_patches_too(images):
 def test_teacher_sees_the_clean_images_under_the_students_mask(images, teacher_path):
     model = build(teacher=dict(checkpoint=teacher_path))
     seen = []
-    student_forward, teacher_forward = model.backbone.forward, model.teacher.forward
-    model.backbone.forward = lambda x, m: seen.append(('student', x, m)) or student_forward(x, m)
-    model.teacher.forward = lambda x, m: seen.append(('teacher', x, m)) or teacher_forward(x, m)
+
+    def watch(name, forward):
+        def watched(x, ids_visible):
+            seen.append((name, x, ids_visible))
+            return forward(x, ids_visible=ids_visible)
+
+        return watched
+
+    model.backbone.forward = watch('student', model.backbone.forward)
+    model.teacher.forward = watch('teacher', model.teacher.forward)
     weights = torch.tensor([0.7, 0.3, 0.6, 0.1, 0.9, 0.45])
     model.draw_weights = lambda _: weights
     model.loss(images)
@@ -200,12 +213,13 @@ def test_teacher_features_are_those_of_the_checkpoint_alone(images, teacher_path
     sources = dict(dominant=images[0::2], subordinate=images[1::2])
     taught = model.teach(sources, ids)
     for branch, source in sources.items():
-        torch.testing.assert_close(taught[branch], alone(source, ids)[0], rtol=1e-5, atol=1e-5)
+        expected = alone(source, ids_visible=ids)[0]
+        torch.testing.assert_close(taught[branch], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_teacher_stays_out_of_everything(images, teacher_path):
     model = build(teacher=dict(checkpoint=teacher_path))
-    plain = build(distill=False)
+    plain = build(distill=None)
     before = copy.deepcopy(model.teacher.state_dict())
     model.train()
     assert not any(m.training for m in model.teacher.modules())
@@ -225,7 +239,7 @@ def test_teacher_stays_out_of_everything(images, teacher_path):
 
 def test_a_teacher_does_not_change_the_students_initialisation(teacher_path):
     one = build(teacher=dict(checkpoint=teacher_path)).state_dict()
-    two = build(distill=False).state_dict()
+    two = build(distill=None).state_dict()
     assert all(torch.equal(one[k], two[k]) for k in two)
 
 
@@ -248,10 +262,24 @@ def test_the_teachers_cost_is_known(teacher_path, tmp_path):
     assert build(distill=None).teacher_provenance is None
 
 
+def test_a_teacher_that_is_no_mae_is_refused(teacher_path, tmp_path):
+    content = torch.load(teacher_path)
+
+    def told(name, **account):
+        torch.save({**content, 'mixae': account}, tmp_path / name)
+        return dict(checkpoint=str(tmp_path / name))
+
+    for account in (dict(method='mae'), dict(method=None), dict(seconds=1.0)):
+        assert build(teacher=told('mae.pth', **account)).teacher is not None
+    message = r'model\.teacher\.checkpoint=.*x\.pth was pre-trained as mixedae; '
+    with pytest.raises(CheckpointError, match=message):
+        build(teacher=told('x.pth', method='mixedae'))
+
+
 def test_resume_needs_the_same_teacher(teacher_path, tmp_path):
     state = build(teacher=dict(checkpoint=teacher_path)).state_dict()
     build(teacher=dict(checkpoint=teacher_path)).load_state_dict(state)
-    build(distill=False).load_state_dict(state, strict=False)
+    build(distill=None).load_state_dict(state, strict=False)
     other = build('mmpretrain.MAE', seed=8)
     path = str(tmp_path / 'other.pth')
     torch.save(dict(state_dict=other.state_dict()), path)
@@ -278,23 +306,18 @@ def test_subordinate_alone(images, teacher_path):
 
 
 def test_without_disentanglement_both_branches_are_the_mixed_encoding(images):
-    model = build(disentangle=False, distill=False, mix=dict(weight=0.7))
+    model = build(disentangle=None, distill=None, mix=dict(subordinate=0.3))
     ids = model.draw_visible(images)
     parts = model.encode(images[0::2], ids)
-    mixed = model.backbone(images[0::2], ids)[0]
+    mixed = model.backbone(images[0::2], ids_visible=ids)[0]
     assert torch.equal(parts['dominant'], mixed) and torch.equal(parts['subordinate'], mixed)
 
 
 def test_options_of_the_parts(teacher_path):
-    teacher = dict(checkpoint=teacher_path)
-    for on in (True, {}, dict(type='mixae.Disentanglement')):
-        assert build(disentangle=on, distill=None).disentangle is not None
-    for off in (False, None):
-        assert build(disentangle=off, distill=off).disentangle is None
-    for on in (True, {}, dict(type='mixae.PatchDistillationLoss')):
-        assert build(distill=on, teacher=teacher).distill.weight == 1.0
-    mix = dict(beta=None, weight=None, subordinate=0.2)  # an override that turns one off
-    assert build(distill=None, mix=mix).weight == 0.8
+    plain = build(disentangle=None, distill=None, mix=dict(beta=None, subordinate=0.2))
+    assert plain.disentangle is None and plain.distill is None and plain.teacher is None
+    assert plain.draw_weights(torch.empty(4, 1)).tolist() == pytest.approx([0.8, 0.8])
+    assert build(teacher=dict(checkpoint=teacher_path)).distill.weight == 1.0
 
 
 def test_disentanglement_layers_share_nothing_and_take_every_token():
@@ -318,25 +341,14 @@ def test_distillation_leaves_the_class_token_out_and_the_teacher_alone():
 
 
 def test_weights_follow_beta_per_mixture():
-    from scipy.stats import beta, kstest
-
     torch.manual_seed(0)
     for b in (1.0, 0.4):
-        model = build(distill=False, mix=dict(beta=b))
+        model = build(distill=None, mix=dict(beta=b))
         drawn = model.draw_weights(torch.empty(4000, 1))
         assert drawn.shape == (2000,) and drawn.unique().numel() > 1900
         assert kstest(drawn.numpy(), beta(b, b).cdf).pvalue > 0.001
-    model = build(distill=False, mix=dict(subordinate=0.3))
+    model = build(distill=None, mix=dict(subordinate=0.3))
     torch.testing.assert_close(model.draw_weights(torch.empty(8, 1)), torch.full((4,), 0.7))
-
-
-def test_same_seed_draws_maes_mask(images):
-    model = build(distill=False)
-    torch.manual_seed(4)
-    ids = model.draw_visible(images)
-    torch.manual_seed(4)
-    mask = MaskedViT.random_masking(model.backbone, torch.zeros(6, L, 1), 0.75)[1]
-    assert torch.equal(masks_from_visible(ids, L)[0], mask)
 
 
 @pytest.mark.parametrize(
@@ -346,21 +358,23 @@ def test_same_seed_draws_maes_mask(images):
         (dict(teacher=dict(checkpoint=None)), 'no teacher checkpoint'),
         (
             dict(teacher=dict(checkpoint='nowhere/mae.pth')),
-            'nowhere/mae.pth.*Train the MAE',
+            'nowhere/mae.pth.*Pre-train that MAE',
         ),
         (dict(teacher=dict(checkpoint='x', path='y')), 'path'),
-        (dict(distill=dict(weight=-1.0), teacher=dict(checkpoint='x')), 'weight=-1.0'),
-        (dict(distill=False, mix=dict(weight=1.2)), r'1.2.*outside \[0, 1\]'),
-        (dict(distill=False, mix=dict(weight=-0.1)), r'-0.1.*outside \[0, 1\]'),
-        (dict(distill=False, mix=dict(subordinate=0.6)), r'0.6.*\s.*\[0, 0.5\]|\[0, 0.5\]'),
-        (dict(distill=False, mix=dict(beta=0)), 'b > 0|beta > 0'),
-        (dict(distill=False, mix=dict(beta=1.0, weight=0.5)), 'exactly one'),
-        (dict(distill=False, mix=dict(weight='abc')), "'abc'.*one number"),
-        (dict(distill=False, mix=dict(share=0.3)), "'share'.*exactly one"),
-        (dict(distill=False, mix=['subordinate', 0.3]), "'subordinate', 0.3.*exactly one"),
-        (dict(distill=False, loss_on='visible'), 'visible'),
-        (dict(distill=False, branches='dominant'), 'dominant'),
-        (dict(distill=False, disentangle=dict(branches=())), 'at least one'),
+        (dict(distill=dict(DISTILL, weight=-1.0), teacher=dict(checkpoint='x')), 'weight=-1.0'),
+        (dict(distill=None, mix=dict(subordinate=-0.1)), r'-0.1.*in \[0, 0.5\]'),
+        (dict(distill=None, mix=dict(subordinate=0.6)), r'0.6.*in \[0, 0.5\]'),
+        (dict(distill=None, mix=dict(beta=0)), "'beta': 0.*above 0"),
+        (dict(distill=None, mix=dict(beta=1.0, subordinate=0.5)), 'exactly one'),
+        (dict(distill=None, mix=dict(subordinate='abc')), "'abc'.*exactly one"),
+        (dict(distill=None, mix=dict(weight=0.3)), "'weight'.*exactly one"),
+        (dict(distill=None, mix=dict(beta=None)), 'exactly one'),
+        (dict(distill=None, mix=['subordinate', 0.3]), "'subordinate', 0.3.*exactly one"),
+        (dict(distill=False), 'distill=False.*None'),
+        (dict(distill=None, disentangle=True), 'disentangle=True.*dict'),
+        (dict(distill=None, loss_on='visible'), 'visible'),
+        (dict(distill=None, branches='dominant'), 'dominant'),
+        (dict(distill=None, disentangle=dict(DISENTANGLE, branches=())), 'at least one'),
     ],
 )
 def test_bad_options(options, message):
@@ -370,19 +384,19 @@ def test_bad_options(options, message):
 
 def test_bad_batch_and_bad_backbone(images):
     with pytest.raises(ValueError, match='11 images'):
-        build(distill=False).loss(images[:11])
+        build(distill=None).loss(images[:11])
     parts = copy.deepcopy(PARTS)
     parts['backbone']['mask_ratio'] = None
     with pytest.raises(ValueError, match='mask_ratio=None'):
-        IMAE(**parts, distill=False)
+        IMAE(**parts, **{**METHOD, 'distill': None})
 
 
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (dict(arch={**ARCH, 'embed_dims': 32}), 'width 32, the student 24'),
-        (dict(patch_size=2, img_size=8), 'patch size 2, the student 4'),
-        (dict(img_size=32), 'number of patches 64, the student 16'),
+        (dict(arch={**ARCH, 'embed_dims': 32}), r'\(32, 3, 4, 4\), the student \(24, 3, 4, 4\)'),
+        (dict(patch_size=2, img_size=8), r'\(24, 3, 2, 2\), the student \(24, 3, 4, 4\)'),
+        (dict(img_size=32), r'pos_embed \(1, 65, 24\), the student \(1, 17, 24\)'),
         (dict(arch={**ARCH, 'num_layers': 3}), 'unexpected keys'),
     ],
 )

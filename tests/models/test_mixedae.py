@@ -33,7 +33,7 @@ PARTS = dict(
 CONTRAST = dict(type='mixae.HomologousContrastiveLoss', in_dim=D, proj_dim=8)
 
 
-def build(mode='topk', topk=None, contrast=None, seed=0, **options) -> MixedAE:
+def build(mode='topk', topk='auto', contrast=None, seed=0, **options) -> MixedAE:
     torch.manual_seed(seed)
     model = MODELS.build(
         dict(

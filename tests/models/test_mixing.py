@@ -44,26 +44,6 @@ def test_unmix_undoes_mix(shape):
     assert torch.equal(unmix(mixed, G), tokens)
 
 
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 4), st.integers(2, 20), st.integers(0, 2**31), st.data())
-def test_ids_restore_gathers_what_the_decoder_expects(B, L, seed, data):
-    """[visible, mask tokens] gathered by ids_restore puts each patch back at its position."""
-    V = data.draw(st.integers(1, L))
-    torch.manual_seed(seed)
-    visible = torch.rand(B, L).argsort(dim=1)[:, :V]
-    mask, ids_restore = masks_from_visible(visible, L)
-    patches = torch.arange(B * L).reshape(B, L)
-    sequence = torch.cat([patches.gather(1, visible), torch.full((B, L - V), -1)], dim=1)
-    restored = sequence.gather(1, ids_restore)
-    expected = torch.full((B, L), -1)
-    for b in range(B):
-        for position in visible[b].tolist():
-            expected[b, position] = patches[b, position]
-    assert torch.equal(restored, expected)
-    assert torch.equal(mask == 1, expected == -1)
-    assert torch.equal(ids_restore.sort(dim=1).values, torch.arange(L).expand(B, L))
-
-
 def test_a_mixed_sample_is_the_mixed_image():
     """Mixing pixels by M and embedding that picture gives the tokens of mixed sequences."""
     G, M, patch, side = 4, 2, 4, 4

@@ -91,7 +91,7 @@ def test_given_visible_patches_encode_as_maevit_that_drew_them(pair):
     torch.manual_seed(5)
     tokens, mask, ids_restore = theirs(images())
     visible = ids_restore.argsort(dim=1)[:, : tokens.shape[1] - 1]
-    mine, mine_mask, mine_restore = ours(images(), visible)
+    mine, mine_mask, mine_restore = ours(images(), ids_visible=visible)
     torch.testing.assert_close(mine, tokens, atol=1e-5, rtol=0)
     assert torch.equal(mine_mask, mask)
     # Mask tokens are alike, so only what the decoder makes of ids_restore must agree.
@@ -107,7 +107,7 @@ def test_order_of_given_patches_only_permutes_tokens(pair):
     ours, _ = pair
     visible = torch.tensor([[3, 7, 0, 12]]).expand(3, -1)
     order = torch.tensor([2, 0, 3, 1])
-    a, b = ours(images(), visible)[0], ours(images(), visible[:, order])[0]
+    a, b = (ours(images(), ids_visible=ids)[0] for ids in (visible, visible[:, order]))
     torch.testing.assert_close(a[:, 1:][:, order], b[:, 1:], atol=1e-5, rtol=0)
 
 
@@ -201,14 +201,16 @@ def test_recomputed_activations_give_the_same_gradients(pair):
 
 @pytest.mark.parametrize('with_cp, calls', [(False, 1), (True, 2)])
 @pytest.mark.parametrize(
-    'visible', [None, torch.tensor([[3, 7, 0, 12]]), True], ids=['all', 'given', 'drawn']
+    'masking',
+    [dict(mask=None), dict(ids_visible=torch.tensor([[3, 7, 0, 12]])), dict(mask=True)],
+    ids=['all', 'given', 'drawn'],
 )
-def test_layers_run_again_in_the_backward_pass_with_checkpointing_only(visible, with_cp, calls):
+def test_layers_run_again_in_the_backward_pass_with_checkpointing_only(masking, with_cp, calls):
     vit = MaskedViT(ARCH, **SIZES, mask_ratio=0.75, with_cp=with_cp).train()
     ran = []
     for i, layer in enumerate(vit.layers):
         layer.ln1.register_forward_hook(lambda *_, i=i: ran.append(i))
-    vit(images(batch=1), visible)[0].square().sum().backward()
+    vit(images(batch=1), **masking)[0].square().sum().backward()
     assert sorted(ran) == sorted([0, 1, 2] * calls)
 
 

@@ -9,15 +9,13 @@ from PIL import Image
 
 from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.registry import MODELS
-from mixae.visualization.reconstruction import (
-    GREY,
-    draw_reconstruction,
+from mixae.visualization.loading import (
     images_of_dataset,
     images_of_files,
     load_pretrained_model,
-    reconstruct,
-    undo_normalisation,
 )
+from mixae.visualization.pixels import GREY, undo_normalisation
+from mixae.visualization.reconstruction import draw_reconstruction, reconstruct
 
 SIZE, PATCH, GROUPS = 16, 4, 4
 
@@ -181,7 +179,7 @@ def test_files_are_cropped_in_the_middle_and_stay_rgb(tmp_path):
     with pytest.raises(MixaeError, match='missing.png'):
         images_of_files(cfg, [tmp_path / 'missing.png'])
     (tmp_path / 'text.png').write_text('no image')
-    with pytest.raises(ValueError, match='text.png'):
+    with pytest.raises(MixaeError, match='text.png'):
         images_of_files(cfg, [tmp_path / 'text.png'])
 
 
@@ -206,5 +204,5 @@ def test_images_of_a_data_set_come_without_augmentation(tmp_path):
     )
     images = images_of_dataset(cfg, 6)
     assert images[:, :, 0, 0].tolist() == [[100 * b, 40 * i, 7] for b in range(2) for i in range(3)]
-    with pytest.raises(ValueError, match='7 of a data set of 6'):
+    with pytest.raises(MixaeError, match='7 of a data set of 6'):
         images_of_dataset(cfg, 7)

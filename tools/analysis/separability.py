@@ -2,78 +2,42 @@
 """Print how linearly separable an i-MAE's features are (Table 4 of the paper)."""
 
 import argparse
+from dataclasses import fields
 
-from mmengine.config import Config, DictAction
-
-from mixae.engine.launch import run_tool
-from mixae.evaluation.separability import (
-    NORMALIZERS,
-    R2_AVERAGES,
-    Protocol,
-    format_table,
-    table_4,
-)
+from mixae.engine.launch import read_config, run_tool
+from mixae.engine.options import add_options_argument
+from mixae.evaluation.separability.command import format_table, table_4
+from mixae.evaluation.separability.lasso import NORMALIZERS
+from mixae.evaluation.separability.protocol import Protocol
 
 
 def main(argv: list[str] | None = None) -> None:
-    defaults = Protocol()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('config', help="an i-MAE's pre-training config")
-    parser.add_argument(
-        'checkpoint', nargs='+', help='the i-MAE, or several of the same architecture and teacher'
-    )
-    parser.add_argument('--teacher', required=True, help='checkpoint of their teacher')
-    parser.add_argument(
-        '--data',
-        required=True,
-        help='config of a kNN or linear probe: its two splits, without augmentation',
-    )
-    parser.add_argument(
-        '--without-distillation', help='checkpoint of an i-MAE trained without distillation'
-    )
-    parser.add_argument(
-        '--baseline',
-        help='checkpoint of a model without the disentanglement module (default: the teacher)',
-    )
-    parser.add_argument('--alpha', type=float, default=defaults.alpha, help='of the lasso')
-    parser.add_argument(
-        '--fit-part',
-        type=float,
-        default=defaults.fit_part,
-        help='share of the training split that the lasso is fitted on',
-    )
-    parser.add_argument(
-        '--subordinate',
-        type=float,
-        default=defaults.subordinate,
-        help="the subordinate image's share, constant",
-    )
-    parser.add_argument('--beta', type=float, help='draw the weights from Beta(b, b) instead')
-    parser.add_argument('--mask-ratio', type=float, default=defaults.mask_ratio)
-    parser.add_argument(
-        '--same-class-ratio', type=float, help='share of same-class pairs (default: by chance)'
-    )
-    parser.add_argument('--normalizer', choices=NORMALIZERS, default=defaults.normalizer)
-    parser.add_argument('--r2-average', choices=R2_AVERAGES, default=defaults.r2_average)
-    parser.add_argument('--seed', type=int, default=defaults.seed)
-    parser.add_argument('--batch-size', type=int, default=256, help='images, 2 a mixture')
-    parser.add_argument('--device', help='default: the GPU where there is one')
-    parser.add_argument('--records', metavar='FOLDER', help='write a run record of each row here')
-    parser.add_argument('--budget', metavar='TEXT', help='what was spent, for the records')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='overrides of the i-MAE config'
-    )
-    parser.add_argument(
-        '--data-options', nargs='+', action=DictAction, help='overrides of the data config'
-    )
+    add = parser.add_argument
+    add('config', help="an i-MAE's pre-training config")
+    add('checkpoint', nargs='+', help='the i-MAE, or several of one architecture and teacher')
+    add('--teacher', required=True, help='checkpoint of their teacher, which is the baseline')
+    add('--data', required=True, help='config of a kNN or linear probe: its two splits')
+    add('--without-distillation', help='checkpoint of an i-MAE trained without distillation')
+    add('--alpha', type=float, help='of the lasso')
+    add('--fit-part', type=float, help='share of the training split that the lasso is fitted on')
+    add('--subordinate', type=float, help="the subordinate image's share, constant")
+    add('--beta', type=float, help='draw the weights from Beta(b, b) instead')
+    add('--mask-ratio', type=float, help='share of masked patches')
+    add('--same-class-ratio', type=float, help='share of same-class pairs; None: by chance')
+    add('--normalizer', choices=NORMALIZERS, help='of the NRMSE')
+    add('--seed', type=int, help='of pairs, masks and weights')
+    add('--records', metavar='FOLDER', help='write a run record of each row here')
+    add('--budget', metavar='TEXT', help='what was spent, for the records')
+    add_options_argument(parser, '--cfg-options', 'the i-MAE config')
+    add_options_argument(parser, '--data-options', 'the data config')
+    parser.set_defaults(**{field.name: field.default for field in fields(Protocol)})
     args = parser.parse_args(argv)
-    names = Protocol.__dataclass_fields__
-    protocol = Protocol(**{name: getattr(args, name) for name in names})
-    config, data = Config.fromfile(args.config), Config.fromfile(args.data)
-    config.merge_from_dict(args.cfg_options or {})
-    data.merge_from_dict(args.data_options or {})
+    protocol = Protocol(**{field.name: getattr(args, field.name) for field in fields(Protocol)})
+    config = read_config(args.config, args.cfg_options)
+    data = read_config(args.data, args.data_options)
     results = table_4(
         config,
         args.checkpoint,
@@ -81,11 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         data,
         protocol,
         without_distillation=args.without_distillation,
-        baseline=args.baseline,
         folder=args.records,
         budget=args.budget or None,
-        batch_size=args.batch_size,
-        device=args.device,
     )
     print(format_table(results, protocol))
 

@@ -6,9 +6,8 @@ Give the file to the sampler: ``train_dataloader.sampler.pseudo_labels=FILE``.
 
 import argparse
 
-from mmengine.config import Config, DictAction
-
-from mixae.engine.launch import run_tool
+from mixae.engine.launch import read_config, run_tool
+from mixae.engine.options import add_options_argument
 from mixae.evaluation.pseudo_labels import make_pseudo_labels
 
 
@@ -28,12 +27,10 @@ def main(argv: list[str] | None = None) -> None:
         help='mini-batch k-means with this many rows a step, for large sets',
     )
     parser.add_argument('--device', help='default: the GPU where there is one')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides')
+    add_options_argument(parser, '--cfg-options', 'the config')
     args = parser.parse_args(argv)
-    config = Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options or {})
     sizes = make_pseudo_labels(
-        config,
+        read_config(args.config, args.cfg_options),
         args.checkpoint,
         args.out,
         k=args.k,

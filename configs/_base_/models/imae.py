@@ -4,8 +4,8 @@ _base_ = ['mae.py']
 model = dict(
     type='mixae.IMAE',
     mix=dict(beta=1.0),  # constant: model.mix.beta=None model.mix.subordinate=0.3
-    disentangle=True,
-    distill=dict(weight=1.0),  # False: no teacher is needed
+    disentangle=dict(type='mixae.Disentanglement'),
+    distill=dict(type='mixae.PatchDistillationLoss', weight=1.0),  # None: no teacher is needed
     teacher=dict(checkpoint='required'),
     loss_on='masked',
     branches='both',  # 'subordinate': Table 5's ablation
@@ -14,7 +14,7 @@ method = 'imae'
 # What records and tables show of this model: name and place in the config.
 variant = dict(
     distill='model.distill.weight',
-    disentangle='model.disentangle',
+    disentangle='model.disentangle.type',
     branches='model.branches',
     mix='model.mix',
     mask_ratio='model.backbone.mask_ratio',

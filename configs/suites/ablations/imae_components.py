@@ -12,7 +12,7 @@ pretrain = dict(
     mae=dict(title='MAE', config='configs/mae/vitt_cifar10_2000e.py', options=_budget),
     imae=dict(**_imae, title='i-MAE', teacher='mae', options=_pairs),
     no_distillation=dict(
-        **_imae, title='i-MAE without distillation', options={**_pairs, 'model.distill': False}
+        **_imae, title='i-MAE without distillation', options={**_pairs, 'model.distill': None}
     ),
     subordinate_alone=dict(
         **_imae,

@@ -159,14 +159,20 @@ def _pseudo_variant(pseudo: dict | None) -> dict:
 def describe_variant(cfg: Config) -> dict:
     """What sets a pre-training run apart within its method: the config's ``variant``.
 
-    Each entry names a key of the config by its path, so that an override shows in the tables.
+    Each entry names a key of the config by its path, so that an override shows in the tables. What
+    belongs to a part that is off (None) is False; a path that ends in ``type`` says whether the
+    part is there.
     """
     values = {}
     for name, path in (cfg.get('variant') or {}).items():
-        value = cfg
-        for key in path.split('.'):
-            # Where a whole part is turned off: that says it.
-            value = value.get(key) if isinstance(value, Mapping | Config) else value
+        *parts, last = path.split('.')
+        part = cfg
+        for key in parts:
+            part = part.get(key) if isinstance(part, Mapping | Config) else None
+        if part is None:
+            value = False
+        else:
+            value = True if last == 'type' else part.get(last)
         if isinstance(value, dict):
             value = ', '.join(f'{k}={v}' for k, v in value.items() if v is not None)
         # The form of an account has no place for lists.

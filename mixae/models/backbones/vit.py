@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mixae.checkpoints.load import fit_pos_embed, load_encoder
 from mixae.errors import ConfigError
-from mixae.models.layers.mixing import masks_from_visible
+from mixae.models.layers.masking import count_visible, draw_order, masks_from_visible
 from mixae.models.layers.window_attention import window_attention
 from mixae.registry import MODELS
 
@@ -49,11 +49,11 @@ class MaskedViT(MAEViT):
             False.
         with_cp (bool): Recompute each layer's activations in the backward pass. Defaults to
             False.
-        window_size (int): Side of the attention windows in patches, 0 for global attention in
-            every layer. With windows the class token takes no part and gets no gradient, as in
-            ViTDet (Li et al. 2022); ``out_type`` must be 'featmap'. Defaults to 0.
-        global_layers (Sequence[int]): With windows, the layers that keep global attention (ViTDet:
-            the last of each quarter). Defaults to ().
+        window_size (int, optional): Side of the attention windows in patches. With windows the
+            class token takes no part and gets no gradient, as in ViTDet (Li et al. 2022);
+            ``out_type`` must be 'featmap'. Defaults to None: global attention in every layer.
+        global_layers (Sequence[int], optional): With windows, the layers that keep global
+            attention (ViTDet: the last of each quarter). Defaults to None: no layer does.
         norm_outputs (bool): The final norm on every one of ``out_indices``, not on the last layer
             alone, as in the dense probes of iBOT and DINOv2. Defaults to False.
         pretrained (str, optional): A pre-training checkpoint as it was saved; its encoder is
@@ -73,8 +73,8 @@ class MaskedViT(MAEViT):
         train_pos_embed: bool = False,
         frozen: bool = False,
         with_cp: bool = False,
-        window_size: int = 0,
-        global_layers: Sequence[int] = (),
+        window_size: int | None = None,
+        global_layers: Sequence[int] | None = None,
         norm_outputs: bool = False,
         pretrained: str | None = None,
         **kwargs,
@@ -98,7 +98,7 @@ class MaskedViT(MAEViT):
         self.pos_embed.requires_grad = train_pos_embed
         self.with_cp = with_cp
         self.pretrained = pretrained
-        self._set_windows(window_size, tuple(global_layers), mask_ratio)
+        self._set_windows(window_size, tuple(global_layers or ()), mask_ratio)
         if norm_outputs and not self.final_norm:
             raise ValueError('norm_outputs=True needs the final norm: final_norm=True.')
         self.norm_outputs = norm_outputs
@@ -182,23 +182,25 @@ class MaskedViT(MAEViT):
                 'layers after it take no part.'
             )
 
-    def _set_windows(self, size: int, global_layers: tuple[int, ...], mask_ratio) -> None:
-        if size < 0 or (size == 0 and global_layers):
+    def _set_windows(
+        self, size: int | None, global_layers: tuple[int, ...], mask_ratio: float | None
+    ) -> None:
+        if (size is None and global_layers) or (size is not None and size < 1):
             raise ValueError(
                 f'window_size={size} with global_layers={global_layers}: give a window of 1 patch '
-                'or more, or 0 and no global_layers for global attention throughout.'
+                'or more, or None for both, which is global attention throughout.'
             )
         outside = [i for i in global_layers if not 0 <= i < self.num_layers]
         if outside:
             raise ValueError(f'global_layers={outside}: there are layers 0..{self.num_layers - 1}.')
-        if size and (self.out_type != 'featmap' or mask_ratio is not None):
+        if size is not None and (self.out_type != 'featmap' or mask_ratio is not None):
             raise ValueError(
                 "window_size goes with out_type='featmap' and mask_ratio=None: windows tile the "
                 f'whole image; got {self.out_type!r} and {mask_ratio}.'
             )
         self.window_size = size
         self.global_layers = global_layers
-        if size:
+        if size is not None:
             # It is loaded and saved under its name, but distributed training must not wait for it.
             self.cls_token.requires_grad = False
 
@@ -217,36 +219,34 @@ class MaskedViT(MAEViT):
         super().train(mode and not self.frozen)
         return self  # mmpretrain's returns None
 
-    def forward(self, x: Tensor, mask: bool | Tensor | None = True):
+    def forward(self, x: Tensor, mask: bool | None = True, ids_visible: Tensor | None = None):
         """Encode images.
 
         Args:
             x (Tensor): Images, (B, 3, H, W).
-            mask (bool | Tensor, optional): True draws a mask of ``mask_ratio`` (none if that is
-                None), False or None encode all patches, ids_visible_BV (int64) are the patches
-                to keep.
+            mask (bool, optional): True draws a mask of ``mask_ratio`` (none if that is None),
+                False or None encode all patches. Not read where ``ids_visible`` is given.
+            ids_visible (Tensor, optional): The patches to keep of every image, (B, V) int64.
 
         Returns:
             tuple: Masked: (tokens (B, 1 + V, D), mask_BL with 1 = masked, ids_restore_BL), as
             ``MAEViT``. Unmasked: one feature for each of ``out_indices``, as ``out_type`` says.
         """
-        if isinstance(mask, Tensor):
-            mask_BL, ids_restore_BL = masks_from_visible(mask, self.num_patches)
-            return self.encode(self.embed_visible(x, mask)), mask_BL, ids_restore_BL
-        if mask and self.mask_ratio is not None:
-            # As MAEViT's, which never recomputes activations.
-            x_BLD = self.patch_embed(x)[0] + self.pos_embed[:, 1:]
-            visible_BVD, mask_BL, ids_restore_BL = self.random_masking(x_BLD, self.mask_ratio)
-            return self.encode(self._prepend_class_token(visible_BVD)), mask_BL, ids_restore_BL
-        return self.features(x)
+        if ids_visible is not None:
+            mask_BL, ids_restore_BL = masks_from_visible(ids_visible, self.num_patches)
+        elif mask and self.mask_ratio is not None:
+            order_BL = draw_order(len(x), self.num_patches, x.device)
+            ids_visible = order_BL[:, : count_visible(self.num_patches, self.mask_ratio)]
+            mask_BL, _ = masks_from_visible(ids_visible, self.num_patches)
+            ids_restore_BL = order_BL.argsort(dim=1)  # MAEViT's, of the mask tokens too
+        else:
+            return self.features(x)
+        return self.encode(self.embed_visible(x, ids_visible)), mask_BL, ids_restore_BL
 
     def embed_visible(self, x: Tensor, ids_visible_BV: Tensor) -> Tensor:
         """Class token and visible patch tokens with their position embedding, (B, 1 + V, D)."""
         x_BLD = self.patch_embed(x)[0] + self.pos_embed[:, 1:]
         visible_BVD = x_BLD.gather(1, ids_visible_BV[:, :, None].expand(-1, -1, x_BLD.shape[-1]))
-        return self._prepend_class_token(visible_BVD)
-
-    def _prepend_class_token(self, visible_BVD: Tensor) -> Tensor:
         cls_11D = self.cls_token + self.pos_embed[:, :1]
         cls_B1D = cls_11D.expand(len(visible_BVD), -1, -1).to(visible_BVD.dtype)
         return torch.cat([cls_B1D, visible_BVD], dim=1)
@@ -271,7 +271,7 @@ class MaskedViT(MAEViT):
         """
         x_BLD, grid = self.patch_embed(x)
         pos_embed_1ND = self.pos_embed_at(grid)
-        if self.window_size:
+        if self.window_size is not None:
             x_BND = x_BLD + pos_embed_1ND[:, self.num_extra_tokens :]
 
             def attention(attn, x_BLD, index):
@@ -303,7 +303,7 @@ class MaskedViT(MAEViT):
         )
 
     def _format_output(self, x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
-        if self.window_size:  # no class token to take off
+        if self.window_size is not None:  # no class token to take off
             return x_BND.transpose(1, 2).unflatten(2, grid)
         return super()._format_output(x_BND, grid)
 

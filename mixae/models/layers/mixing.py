@@ -11,6 +11,8 @@ n = V + 1 tokens an image (class token first), N = G*n tokens a mixed sample, D 
 import torch
 from torch import Tensor
 
+from mixae.models.layers.masking import draw_order
+
 
 def group_size(mix_ratio: float) -> int:
     """Images in a group, G = 1/r.
@@ -69,25 +71,8 @@ def complementary_masks(
         Tensor: ids_visible_BV, the positions each image keeps in the mixed sample (int64).
     """
     check_group(batch_size, num_patches, groups)
-    order_ML = torch.rand(batch_size // groups, num_patches, device=device).argsort(dim=1)
+    order_ML = draw_order(batch_size // groups, num_patches, device)
     return order_ML.reshape(batch_size, num_patches // groups)
-
-
-def masks_from_visible(ids_visible_BV: Tensor, num_patches: int) -> tuple[Tensor, Tensor]:
-    """MAE's ``mask`` and ``ids_restore`` for given visible patches.
-
-    Returns:
-        tuple[Tensor, Tensor]: mask_BL (float, 1 = masked, 0 = visible) and ids_restore_BL (int64):
-        for each position its index in [visible tokens, mask tokens], as mmpretrain's decoder
-        gathers them. Mask tokens are all alike, so their order among themselves is free.
-    """
-    B, V = ids_visible_BV.shape
-    device = ids_visible_BV.device
-    mask_BL = torch.ones(B, num_patches, device=device)
-    mask_BL.scatter_(1, ids_visible_BV, 0.0)
-    ids_restore_BL = V - 1 + mask_BL.long().cumsum(dim=1)
-    ids_restore_BL.scatter_(1, ids_visible_BV, torch.arange(V, device=device).expand(B, V))
-    return mask_BL, ids_restore_BL
 
 
 def mix(x_BnD: Tensor, groups: int) -> Tensor:

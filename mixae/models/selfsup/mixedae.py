@@ -14,14 +14,8 @@ from torch import Tensor, nn
 
 from mixae.errors import ConfigError
 from mixae.models.layers.homologous_attention import HomologousAttention
-from mixae.models.layers.mixing import (
-    check_group,
-    complementary_masks,
-    group_size,
-    masks_from_visible,
-    mix,
-    unmix,
-)
+from mixae.models.layers.masking import masks_from_visible
+from mixae.models.layers.mixing import check_group, complementary_masks, group_size, mix, unmix
 from mixae.registry import MODELS
 
 
