@@ -49,7 +49,7 @@ class Folder:
             state = json.loads((self[run] / 'run.json').read_text())
             dict(state.get('settings', {})), float(state.get('seconds', 0))
             {self[run] / output['path']: output['sha256'] for output in state.get('outputs', ())}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
         return state
 
