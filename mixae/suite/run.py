@@ -83,6 +83,11 @@ def run_suite(
     started = time.monotonic()
     if launcher == 'slurm':
         need_slurm('srun')
+    elif 0 < machine.gpus < (most := max(run.gpus for run in plan)):
+        raise SuiteError(
+            f'A run of this suite takes {most} GPUs, and this machine has {machine.gpus}: say '
+            f'--gpus {machine.gpus}, and the learning rate follows the batch.'
+        )
     check_changes(folder, plan, on_change)
     lock_folder(folder.path, patience=2.0).close()  # where nothing can be written, it is said now
     if busy := [str(folder[run]) for run in plan if folder.is_running(run)]:
