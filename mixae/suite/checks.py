@@ -1,5 +1,6 @@
 """What a suite's results say, in words: named by a suite's ``checks``."""
 
+from mixae.results.record import read_record
 from mixae.suite.plan import SCRATCH
 from mixae.suite.state import Folder
 from mixae.visualization.curves import curve_rows, final_accuracy
@@ -15,12 +16,10 @@ def pretraining_pays(folder: Folder, margin: float = MARGIN) -> list[str]:
         folder (Folder): The suite's; runs that are not done are passed over.
         margin (float): Points of accuracy that count as clear. Defaults to :data:`MARGIN`.
     """
-    probes = [
-        run
-        for run in folder.suite.evaluations
-        if run.name.endswith('/linear') and folder.is_done(run)
-    ]
-    top1 = {run.name: folder.record(run)['metrics']['accuracy/top1']['value'] for run in probes}
+    done = [run for run in folder.suite.evaluations if folder.is_done(run)]
+    probes = [run for run in done if run.name.endswith('/linear')]
+    records = {run.name: read_record(folder.output(run)) for run in probes}
+    top1 = {name: record['metrics']['accuracy/top1']['value'] for name, record in records.items()}
     lines = []
     for run in probes:
         row, seed = run.name.removesuffix('/linear').rsplit('_seed', 1)

@@ -104,8 +104,8 @@ class Run:
         """
         if self.is_analysis:
             names = [name for name in self.arguments if name.startswith('configs/')]
-            return {name: copy.deepcopy(read_config(ROOT / name)) for name in names}
-        config = copy.deepcopy(read_config(ROOT / self.target))
+            return {name: copy.deepcopy(_read_once(ROOT / name)) for name in names}
+        config = copy.deepcopy(_read_once(ROOT / self.target))
         try:
             config.merge_from_dict(dict(self.options))
         except (TypeError, KeyError, ValueError, IndexError) as error:
@@ -242,14 +242,14 @@ def _read_suite(path: Path) -> dict:
     if unknown := set(cfg['prepare']) - DEFAULTS.keys():
         raise SuiteError(f'prepare: unknown {sorted(unknown)}; known are {sorted(DEFAULTS)}.')
     # Whether there is a column task:metric is known once there is a record with it.
-    if plain := [name for name in cfg['columns'] if ':' not in name] or not cfg['columns']:
-        parse_columns(plain or ())
+    plain = [name for name in cfg['columns'] if ':' not in name]
+    if plain or not cfg['columns']:
+        parse_columns(plain)
     return cfg
 
 
-@cache
 def read_config(path: Path) -> Config:
-    """A config file, read once: whoever changes it copies it.
+    """A config file.
 
     Raises:
         SuiteError: It cannot be read.
@@ -259,6 +259,9 @@ def read_config(path: Path) -> Config:
     except Exception as error:  # a config is a program, and fails as one
         words = ' '.join(str(error).split())
         raise SuiteError(f'{path} is no config: {type(error).__name__}: {words}') from error
+
+
+_read_once = cache(read_config)  # the same object: whoever changes it copies it
 
 
 def check_whole(name: str, value, least: int = 1) -> None:
@@ -296,7 +299,7 @@ def _check(place: str, given: Mapping, types: dict, required: Sequence[str]) -> 
     try:
         json.dumps(given.get('options'))
     except TypeError as error:
-        raise SuiteError(f'{place}.options: {error}: numbers, text, lists, dicts do.') from None
+        raise SuiteError(f'{place}.options must be what JSON can hold: {error}.') from None
 
 
 def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:

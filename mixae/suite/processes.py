@@ -19,6 +19,7 @@ from torch.distributed.elastic.utils.distributed import get_free_port
 from mixae.errors import MixaeError, SuiteError
 from mixae.files import lock_folder
 from mixae.results.compare import leading_metric
+from mixae.results.record import read_record
 from mixae.suite.plan import ROOT, SCRATCH, Run, check_whole
 from mixae.suite.progress import Display, duration, fraction_done, tail
 from mixae.suite.state import Folder
@@ -66,13 +67,8 @@ def this_machine(gpus_a_run: int = 1, jobs: int | None = None) -> Machine:
 def command(folder: Folder, run: Run, launcher: str = 'local') -> list[str]:
     """The command of a run that is not done; it resumes what was interrupted.
 
-    A checkpoint that is not there yet is written as '<name of its run>'.
-
-    Args:
-        folder (Folder): The suite's.
-        run (Run): The run.
-        launcher (str): 'local': a process, or ``tools/dist_train.sh`` for several. 'slurm':
-            ``srun`` within an allocation.
+    It is a process, or ``tools/dist_train.sh`` for several; by the launcher 'slurm' it is ``srun``
+    within an allocation. A checkpoint that is not there yet is written as '<name of its run>'.
     """
     target = str(ROOT / run.target)
     start = run.start if run.start in ('', SCRATCH) else folder.checkpoint(run.start)
@@ -243,7 +239,7 @@ def headline(folder: Folder, run: Run) -> str:
         return ''
     if len(folder.results(run)) > 1:
         return f'{len(folder.results(run))} records, '
-    record = folder.record(run)
+    record = read_record(folder.output(run))
     name = leading_metric(record, folder.suite.columns)
     metric = record['metrics'][name]
     return f'{name} {metric["value"]:.3g}{" %" if metric["unit"] == "%" else ""}, '

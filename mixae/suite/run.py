@@ -37,10 +37,8 @@ def open_suite(
     """The work directory of a suite, and the runs that are asked for.
 
     Args:
-        path (str | Path): Of the suite; see :func:`mixae.suite.plan.load_suite`.
+        path, seeds, gpus: See :func:`mixae.suite.plan.load_suite`.
         work_dir (str | Path, optional): Defaults to None: work_dirs/<suite>.
-        seeds (Sequence[int], optional): In place of the suite's.
-        gpus (int, optional): Processes per run, in place of the suite's.
         only (Sequence[str]): These runs, and what they need. Defaults to (): all.
 
     Raises:
@@ -65,11 +63,10 @@ def run_suite(
     on_change: str | None = None,
     launcher: str = 'local',
 ) -> dict[str, str]:
-    """Run what is missing of :func:`open_suite`'s plan; show the table if it is the whole suite's.
+    """Run what is missing, and show the table where the plan is the whole suite's.
 
     Args:
-        folder (Folder): The work directory.
-        plan (Sequence[Run]): The runs.
+        folder, plan: Of :func:`open_suite`.
         machine (Machine): See :func:`mixae.suite.processes.this_machine`.
         on_change (str, optional): 'stop' or 'redo', in place of the suite's.
         launcher (str): 'local', or 'slurm' within an allocation.
@@ -83,6 +80,11 @@ def run_suite(
     started = time.monotonic()
     if launcher == 'slurm':
         need_slurm('srun')
+    elif 0 < machine.gpus < (most := max(run.gpus for run in plan)):
+        raise SuiteError(
+            f'A run of this suite takes {most} GPUs, and this machine has {machine.gpus}: say '
+            f'--gpus {machine.gpus}, and the learning rate follows the batch.'
+        )
     check_changes(folder, plan, on_change)
     lock_folder(folder.path, patience=2.0).close()  # where nothing can be written, it is said now
     if busy := [str(folder[run]) for run in plan if folder.is_running(run)]:
@@ -171,11 +173,8 @@ def summarise(folder: Folder) -> None:
             print(line)
     pictures = [folder.output(run) for run in done if run.tool == 'picture']
     page = to_html(table, records, images=load_images(pictures), title=suite.title)
-    texts = {
-        'table.txt': to_text(table, width=120),
-        'table.md': to_markdown(table, base=folder.path),
-        'leaderboard.html': page,
-    }
+    texts = {'table.txt': to_text(table, width=120), 'leaderboard.html': page}
+    texts['table.md'] = to_markdown(table, base=folder.path)
     for name, text in texts.items():
         write_whole(folder.path / name, text)
     print('\nThe table, the page and the pictures:')

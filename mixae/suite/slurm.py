@@ -31,8 +31,7 @@ def submit(
     submitted again: SLURM is asked for the job's name, which no other run has.
 
     Args:
-        plan (Sequence[Run]): The runs, each after those it needs.
-        folder (Folder): The suite's.
+        plan, folder: See :func:`mixae.suite.run.open_suite`.
         suite_command (Sequence[str]): Of ``tools/run_suite.py``, with what makes the same plan.
         partition (str): Of the cluster.
         sbatch_arguments (Sequence[str]): Further ones, such as '--time=24:00:00'.

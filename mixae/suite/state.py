@@ -9,7 +9,7 @@ from pathlib import Path
 from mixae.engine.runner import checkpoints, set_aside
 from mixae.errors import BusyError, OutputError, SuiteError
 from mixae.files import LOCK, file_sha256, lock_folder, write_whole
-from mixae.results.record import SUFFIX, RunRecord, read_record
+from mixae.results.record import SUFFIX, read_record
 from mixae.suite.plan import SCRATCH, Run, Suite
 
 
@@ -49,7 +49,7 @@ class Folder:
             state = json.loads((self[run] / 'run.json').read_text())
             dict(state.get('settings', {})), float(state.get('seconds', 0))
             {self[run] / output['path']: output['sha256'] for output in state.get('outputs', ())}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return {}
         return state
 
@@ -105,10 +105,6 @@ class Folder:
         """The checkpoint that a run has left; '<name>' before it is done."""
         run = self.suite[name]
         return str(self.output(run)) if self.state(run).get('outputs') else f'<{name}>'
-
-    def record(self, run: Run) -> RunRecord:
-        """The record of a finished evaluation."""
-        return read_record(self.output(run))
 
     def is_whole(self, run: Run) -> bool:
         """Whether its outputs are there, as they were when it ended."""
@@ -176,8 +172,8 @@ class Folder:
                 lock_folder(self[run]).close()
         except BusyError:
             return True
-        except OutputError:  # nobody can be at work there
-            pass
+        except OutputError:
+            return False  # where nobody can be at work
         return False
 
     def begin(self, run: Run) -> None:

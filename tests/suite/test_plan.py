@@ -1,12 +1,14 @@
 """Plans: what ships is sound, and what is wrong with one is said."""
 
+from dataclasses import replace
+
 import pytest
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.derive import derive
 from mixae.errors import MixaeError, SuiteError
 from mixae.suite.checks import CHECKS
-from mixae.suite.plan import ROOT, load_suite, read_config
+from mixae.suite.plan import ROOT, load_suite
 
 SUITES = sorted(p for p in (ROOT / 'configs' / 'suites').rglob('*.py') if p.parent.name != '_base_')
 
@@ -31,7 +33,7 @@ def test_every_override_of_a_suite_names_a_setting_that_is_there():
         for run in load_suite(path, seeds=[0]).plan:
             if run.is_analysis:
                 continue
-            cfg = read_config(ROOT / run.target)
+            cfg = replace(run, options={}).config()
             for name in run.options:
                 node = cfg
                 for part in name.split('.'):
@@ -115,13 +117,35 @@ columns = ['linear']
         ("pictures = dict(p=dict(tool='t', of='z', arguments=[]))", "of='z' is no row"),
         ("analyses = dict(p=dict(tool='t', of='m', args=[]))", r"analyses.p: unknown \['args'\]"),
         ("analyses = dict(p=dict(tool='t', of='m', arguments=[]))", 'there is no t'),
+        (
+            "_all = dict(tool='tools/train.py', of='m', arguments=['configs/x.py'])\n"
+            'analyses = dict(p=_all)',
+            'there is no configs/x.py',
+        ),
+        ('pretrain = 3', 'pretrain=3 is a int; expected is dict'),
+        ("pretrain['m'] = 'config'", "pretrain.m: expected dict.*, not 'config'"),
+        ("pretrain['m']['options'] = 3", 'pretrain.m: options=3 is a int; expected is dict'),
+        ("pretrain['m']['options'] = {'a': print}", 'options must be what JSON can hold'),
+        ("pretrain['a/b'] = pretrain['m']", 'pretrain.a/b: a folder is called so'),
+        ("pretrain['..'] = pretrain['m']", 'a folder is called so'),
+        ("pretrain['scratch'] = pretrain['m']", "not 'scratch' or 'pretrain'"),
+        ("evaluate['pretrain'] = evaluate['l']", "not 'scratch' or 'pretrain'"),
+        ("evaluate['l']['only'] = ['z']", r"only=\['z'\] are no rows"),
+        ("evaluate['l']['gpus'] = 0", 'evaluate.l.gpus=0: expected a whole number'),
+        ('gpus = -1', 'gpus=-1: expected a whole number'),
+        ('seeds = [-1]', 'seeds=-1: expected a whole number'),
+        ("seeds = ['a']", "seeds='a': expected a whole number"),
+        ("columns = ['liner']", "unknown column 'liner'"),
+        ('columns = []', 'no column asked for'),
+        ("published = 'some'", "published='some' is neither 'none' nor"),
+        ("prepare = ['boxes']", r"prepare: unknown \['boxes'\]; known are"),
     ],
 )
 def test_what_is_wrong_with_a_suite_is_said_before_it_runs(tmp_path, more, message):
     (tmp_path / 'suite.py').write_text(SUITE)
     load_suite(tmp_path / 'suite.py')
     (tmp_path / 'wrong.py').write_text(SUITE + more)
-    with pytest.raises(SuiteError, match=message):
+    with pytest.raises(MixaeError, match=message):
         load_suite(tmp_path / 'wrong.py')
 
 

@@ -16,7 +16,7 @@ from mixae.errors import BusyError
 from mixae.files import lock_folder
 from mixae.suite import processes
 from mixae.suite.plan import ROOT, Run, Suite
-from mixae.suite.processes import Machine, command, start_process, stop, this_machine
+from mixae.suite.processes import Machine, command, environment, start_process, stop, this_machine
 from mixae.suite.state import Folder
 from tests.suite.stand_ins import ALL, LINEAR_CONFIG, MAE_CONFIG, FakeRuns, small_suite
 
@@ -53,6 +53,17 @@ def test_a_machine_runs_as_many_at_a_time_as_it_has_cores_for(monkeypatch):
     assert this_machine(gpus_a_run=8) == Machine(1, 1)
     monkeypatch.setattr(processes.torch.cuda, 'device_count', lambda: 8)
     assert this_machine(gpus_a_run=4).jobs == 2
+
+
+def test_runs_at_a_time_share_the_gpus_that_are_given(monkeypatch):
+    run, machine = Run('a', 'A', 'train', MAE_CONFIG, gpus=2), Machine(2, 3, gpus=4)
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    assert environment(run, machine, 0, 'local')['CUDA_VISIBLE_DEVICES'] == '0,1'
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '7,5,3,1')
+    found = environment(run, machine, 1, 'local')
+    assert found['CUDA_VISIBLE_DEVICES'] == '3,1' and found['OMP_NUM_THREADS'] == '3'
+    assert found['PORT'] != environment(run, machine, 0, 'local')['PORT']
+    assert environment(run, machine, 1, 'slurm')['CUDA_VISIBLE_DEVICES'] == '7,5,3,1'
 
 
 def test_what_cannot_be_started_does_not_end_the_others(call):

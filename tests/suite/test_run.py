@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from mixae.errors import BusyError, OutputError
+from mixae.errors import BusyError, OutputError, SuiteError
 from mixae.files import lock_folder
 from mixae.suite.checks import pretraining_pays, topk_isolates
 from mixae.suite.plan import ROOT, Run, Suite, load_suite
@@ -77,6 +77,13 @@ def test_two_suites_at_work_on_one_run_are_refused(tmp_path):
     with pytest.raises(BusyError, match='at work on .*mae_seed0'):
         run_suite(folder, plan, Machine(1, 1))
     other.close()
+
+
+def test_a_run_that_takes_more_gpus_than_there_are_is_refused(tmp_path):
+    folder, plan = open_suite(ROOT / 'configs/suites/demo.py', tmp_path / 'w', gpus=8)
+    with pytest.raises(SuiteError, match='takes 8 GPUs, and this machine has 2: say --gpus 2'):
+        run_suite(folder, plan, Machine(1, 1, gpus=2))
+    assert not (tmp_path / 'w').exists()
 
 
 def three_seeds():

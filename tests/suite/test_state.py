@@ -10,6 +10,7 @@ from mixae.errors import SuiteError
 from mixae.results.record import read_record
 from mixae.suite.plan import ROOT, Suite
 from mixae.suite.processes import command, headline
+from mixae.suite.progress import estimates
 from mixae.suite.run import check_changes, summarise
 from mixae.suite.state import Folder
 from tests.suite.stand_ins import ALL, MAE_CONFIG, TUNE_CONFIG, small_suite
@@ -122,6 +123,29 @@ def test_a_damaged_record_or_picture_is_made_again(call):
     (call.path / 'p/icture.png').unlink()
     assert sorted(call(small_suite())) == ['p/icture', 'probe_random']
     assert call(small_suite()) == {}
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        '[]',
+        '{"outputs": 3}',
+        '{"outputs": [{"path": 3, "sha256": "x"}]}',
+        '{"outputs": [{"path": "epoch_8.pth"}]}',
+        '{"outputs": [], "settings": 3}',
+        '{"seconds": "long"}',
+        '\x00',
+        '[' * 100_000,
+    ],
+    ids=lambda text: text[:40],
+)
+def test_a_damaged_state_is_none(call, text):
+    call(small_suite())
+    (call.path / 'b' / 'run.json').write_text(text)
+    folder = Folder(call.path, small_suite())
+    assert folder.status(folder.suite['b']) == 'new' and estimates(folder)['b'].seconds is None
+    assert sorted(call(small_suite())) == ['b', 'p/icture', 'probe_b']
 
 
 def test_all_records_of_an_analysis_are_its_result(call):
