@@ -28,6 +28,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 import mixae  # noqa: E402, F401
 from mixae.datasets.sampling import SampleIndex  # noqa: E402
 from mixae.derive import derive  # noqa: E402
+from mixae.errors import DataError  # noqa: E402
 from mixae.registry import DATASETS  # noqa: E402
 from mixae.results.record import collect_environment, portable  # noqa: E402
 

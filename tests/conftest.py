@@ -14,6 +14,17 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 SPLITS = dict(train=12, test=6)
 
 
+@pytest.fixture(autouse=True)
+def own_default_scope():
+    """mmengine's default scope of a run stays behind: no test finds another's."""
+    from mmengine.registry import DefaultScope
+
+    before = DefaultScope._instance_dict.copy()
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
 @pytest.fixture(scope='session')
 def real_data() -> Path:
     """The folder of real data sets that MIXAE_TEST_DATA names."""

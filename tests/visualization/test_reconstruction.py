@@ -36,9 +36,9 @@ def model_config(mixed: bool, norm_pix: bool = True) -> dict:
         ),
         neck=dict(
             type='mmpretrain.MAEPretrainDecoder',
-            num_patches=None,
-            patch_size=None,
-            embed_dim=None,
+            num_patches='auto',
+            patch_size='auto',
+            embed_dim='auto',
             decoder_embed_dim=16,
             decoder_depth=1,
             decoder_num_heads=2,
