@@ -46,6 +46,13 @@ KNN = 'transfer/cifar/cifar10_vitt_knn.py'
 ARCH = dict(embed_dims=16, num_layers=3, num_heads=2, feedforward_channels=32)
 
 
+@pytest.fixture(autouse=True)
+def scope():
+    """A segmentor's scope does not outlive its test."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield
+
+
 @pytest.fixture
 def mark(tmp_path):
     """The file that an attack makes."""
@@ -110,9 +117,7 @@ MIXTURE = dict(
 
 def of_model(function):
     def load(path, _):
-        config = copy.deepcopy(dict(type='mixae.IMAE', **PARTS, **MIXTURE))
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            function(config, str(path))
+        function(copy.deepcopy(dict(type='mixae.IMAE', **PARTS, **MIXTURE)), str(path))
 
     return load
 
