@@ -2,14 +2,16 @@
 
 from mixae.errors import RecordError
 from mixae.files import file_sha256
-from mixae.results.record import (
-    RunRecord,
+from mixae.results.describe import (
     collect_environment,
     config_sha256,
     describe_config,
+    portable,
+)
+from mixae.results.record import (
+    RunRecord,
     metric,
     new_record,
-    portable,
     read_record,
     read_records,
     write_record,

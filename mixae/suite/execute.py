@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from mixae.errors import RecordError, SuiteError
-from mixae.results.compare import leading_metric
+from mixae.results.table import leading_metric
 from mixae.suite.folder import Folder
 from mixae.suite.plan import Run
 from mixae.suite.progress import Display, duration, estimate, fraction_done, tail

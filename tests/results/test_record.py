@@ -16,18 +16,10 @@ from mmengine.config import Config
 
 from mixae.errors import RecordError
 from mixae.files import file_sha256
+from mixae.results import describe
 from mixae.results import record as rec
-from mixae.results.record import (
-    config_sha256,
-    describe_config,
-    digest,
-    metric,
-    new_record,
-    portable,
-    read_record,
-    read_records,
-    write_record,
-)
+from mixae.results.describe import config_sha256, describe_config, portable
+from mixae.results.record import digest, metric, new_record, read_record, read_records, write_record
 
 SCHEMA = json.loads(files('mixae.results').joinpath('run_record.schema.json').read_text())
 
@@ -76,16 +68,16 @@ def test_commit_is_gits(tmp_path, monkeypatch):
         command = ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *arguments]
         return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
 
-    monkeypatch.setattr(rec, '_checkout', lambda: tmp_path.resolve())
-    assert rec._commit() == dict(hash=None, dirty=None)
+    monkeypatch.setattr(describe, '_checkout', lambda: tmp_path.resolve())
+    assert describe._commit() == dict(hash=None, dirty=None)
     git('init')
     (tmp_path / 'file').write_text('one')
     git('add', 'file')
     git('commit', '-m', 'one')
     head = git('rev-parse', 'HEAD').stdout.strip()
-    assert rec._commit() == dict(hash=head, dirty=False)
+    assert describe._commit() == dict(hash=head, dirty=False)
     (tmp_path / 'file').write_text('two')
-    assert rec._commit() == dict(hash=head, dirty=True)
+    assert describe._commit() == dict(hash=head, dirty=True)
 
 
 def test_scalars_of_numpy_and_torch_become_numbers(make_record):
@@ -390,7 +382,7 @@ _PART = st.text('abcxyz019-_. @+é', min_size=1, max_size=6).filter(
 @given(st.lists(_PART, min_size=1, max_size=5))
 def test_no_absolute_path_gets_through(parts):
     found = portable('/' + '/'.join(parts))
-    assert not rec._is_machine_path(found)
+    assert not describe.is_machine_path(found)
     assert portable(found) == found
 
 
@@ -421,7 +413,7 @@ def test_config_hash_is_of_the_experiment_not_of_the_place():
 
 def test_config_hash_of_classes_and_functions_is_stable_across_processes():
     code = (
-        'from mixae.results.record import config_sha256; import json;'
+        'from mixae.results.describe import config_sha256; import json;'
         'print(config_sha256(dict(a=dict(type=json.JSONDecoder), b=json.dumps)))'
     )
     there = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import (
 from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin
 from mixae.models.backbones.vit import ARCHS
 from mixae.registry import HOOKS
-from mixae.results.record import collect_environment, config_sha256, portable
+from mixae.results.describe import collect_environment, config_sha256, portable
 
 # torch knows the cost of its attention kernels for GPUs, not of the one for CPUs.
 CPU_ATTENTION = {

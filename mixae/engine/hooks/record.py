@@ -14,7 +14,9 @@ from mixae.engine.hooks.provenance import (
     peak_memory_bytes,
 )
 from mixae.registry import HOOKS
-from mixae.results.record import describe_config, metric, new_record, write_record
+from mixae.results.describe import describe_config
+from mixae.results.names import unit_of
+from mixae.results.record import metric, new_record, write_record
 
 
 @HOOKS.register_module()
@@ -81,7 +83,7 @@ class RunRecordHook(Hook):
                 n_train=_size(runner, 'train') or account.get('n_train'),
                 n_test=_size(runner, 'test'),
             ),
-            metrics={k: metric(v, *_unit(k)) for k, v in metrics.items() if _is_number(v)},
+            metrics={k: metric(v, *unit_of(k)) for k, v in metrics.items() if _is_number(v)},
             seed=runner.seed,
             pretraining=origin['pretraining'] if origin else None,
             config=describe_config(runner.cfg),
@@ -116,16 +118,6 @@ def _metrics_of_nothing_found(runner: Runner) -> dict:
 
 def _is_number(value) -> bool:
     return isinstance(value, int | float) or getattr(value, 'ndim', None) == 0
-
-
-def _unit(name: str) -> tuple[str, bool]:
-    """Unit of a metric and whether more is better, by its name."""
-    leaf = name.split('/')[-1].lower()
-    if 'map' in leaf.split('_'):  # bbox_mAP, segm_mAP_50
-        return 'fraction', True
-    if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc'):
-        return '%', True
-    return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds'))
 
 
 def _size(runner: Runner, split: str) -> int | None:

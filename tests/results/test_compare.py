@@ -1,33 +1,23 @@
+"""What a table holds and what in it is compared with what."""
+
 import csv
 import io
-import itertools
 import json
-import re
 import statistics
-from urllib.parse import unquote
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 
 from mixae.errors import TableError
-from mixae.results.compare import (
-    COLUMNS,
-    DEFAULT_COLUMNS,
-    LABELS,
-    build_table,
-    escape_latex,
-    escape_markdown,
-    leading_metric,
-    select_published,
-    to_csv,
-    to_latex,
-    to_markdown,
-    to_text,
-)
+from mixae.results.compare import build_table
+from mixae.results.names import COLUMNS
 from mixae.results.published import load_published
-from mixae.results.record import metric, portable, read_records, write_record
+from mixae.results.record import metric, read_records, write_record
+from mixae.results.render.common import footnotes
+from mixae.results.render.csv import to_csv
+from mixae.results.render.markdown import escape_markdown, to_markdown
+from mixae.results.table import leading_metric, select_published
 
 PUBLISHED = load_published()
 
@@ -73,7 +63,7 @@ def test_mean_and_spread_over_seeds(make_record, values):
 def test_repeats_of_one_pretraining_are_told_from_repeats_of_all(make_record):
     records = [make_record(value=50 + seed, seed=seed) for seed in range(3)]
     text = to_markdown(build_table(records, columns=['linear']))
-    assert '51.00 ± 1.00 (n=3, 1 pre-training)' in text
+    assert '51.00 ± 1.00 (1 pre-training)' in text and 'n = 3 in every cell' in text
 
 
 def test_the_leading_metric_is_the_first_column_that_shows_one(make_record):
@@ -90,7 +80,7 @@ def test_fractions_and_percent_are_one_unit(make_record):
 
     table = build_table([ap(0.31, 'fraction', 0), ap(33.0, '%', 1)])
     assert cells_of(table, 'box_ap')['mae', ''].mean == pytest.approx(32)
-    assert [column.kind.key for column in table.columns if not column.kind.cost] == ['box_ap']
+    assert [column.kind.key for column in table.columns if not column.kind.is_cost] == ['box_ap']
 
 
 def test_one_metric_in_two_units_is_refused(make_record):
@@ -213,7 +203,7 @@ def test_other_protocols_and_data_are_other_columns(make_record):
     ]
     (row,) = table.rows
     assert sorted(cell.mean for cell in row.cells.values()) == [1, 2, 3]
-    notes = '\n'.join(table.footnotes)
+    notes = '\n'.join(footnotes(table))
     assert "protocol 'linear probe' 2" in notes and 'quality about 75' in notes
 
 
@@ -242,10 +232,15 @@ def test_scratch_stands_in_the_fine_tuning_column(make_record):
     cells = cells_of(other, 'finetune')
     assert cells['scratch', ''].delta is None
     assert [cell.rank for cell in cells.values()] == [0, 0]
-    assert "from scratch: protocol 'training from scratch' 1" in '\n'.join(other.footnotes)
+    assert "from scratch: protocol 'training from scratch' 1" in '\n'.join(footnotes(other))
 
 
 # ---- cost ------------------------------------------------------------------------------------
+
+
+def costs_of(records):
+    (row,) = build_table(records).rows
+    return {key: cell.mean for key, cell in row.cells.items() if key in COLUMNS}
 
 
 def test_cost_includes_the_teachers_and_is_a_mean_over_pretrainings(make_record):
@@ -264,15 +259,15 @@ def test_cost_includes_the_teachers_and_is_a_mean_over_pretrainings(make_record)
     with_teacher.append(
         make_record(**{**run(1, 7200, teacher=teacher), 'task': 'knn', 'id': 'f' * 12})
     )
-    (row,) = build_table(with_teacher).rows
-    assert row.costs['time'] == pytest.approx((7200 + 10800) / 2)
-    assert row.costs['device_hours'] == pytest.approx((4 + 2 + 4 + 4) / 2)
-    assert row.costs['images_seen'] == 1500
-    assert row.costs['flops'] == pytest.approx(3e12)
+    costs = costs_of(with_teacher)
+    assert costs['time'] == pytest.approx((7200 + 10800) / 2)
+    assert costs['device_hours'] == pytest.approx((4 + 2 + 4 + 4) / 2)
+    assert costs['images_seen'] == 1500
+    assert costs['flops'] == pytest.approx(3e12)
     unknown = [run(0, 3600, teacher=teacher | dict(flops=None))]
-    (row,) = build_table(unknown).rows
-    assert 'flops' not in row.costs, 'a part that is unknown is never left out of a sum'
-    assert row.costs['time'] == 7200
+    costs = costs_of(unknown)
+    assert 'flops' not in costs, 'a part that is unknown is never left out of a sum'
+    assert costs['time'] == 7200
 
 
 # ---- what is asked for -----------------------------------------------------------------------
@@ -391,11 +386,11 @@ def test_measured_separability_stands_beside_the_papers_table_4(make_record):
         make_record(task='finetune', method='imae', variant=default, value=90, dataset=data),
     ]
     table = build_table(records, select_published(PUBLISHED, records))
-    headers = [column.header for column in table.columns if not column.kind.cost]
+    headers = [column.header for column in table.columns if not column.kind.is_cost]
     assert headers == ['Fine-tune'] + [
         f'{score} {when}' for score in ('NRMSE', 'R²', 'Cosine') for when in ('before', 'after')
     ]
-    assert [column.unit for column in table.columns if not column.kind.cost] == ['%'] + 6 * ['']
+    assert [column.unit for column in table.columns if not column.kind.is_cost] == ['%'] + 6 * ['']
     measured = [row for row in table.rows if not row.source]
     assert [(row.method, row.variant) for row in measured] == [
         ('mae', {}), ('imae', no_distill), ('imae', default),
@@ -413,9 +408,9 @@ def test_measured_separability_stands_beside_the_papers_table_4(make_record):
     paper = after['imae', 'published: i-MAE, Table 4']
     assert float(paper['Cosine after']) == 0.796 and float(paper['NRMSE before']) == 0.179
     assert after['imae', 'measured']['NRMSE after rank'] == '1', 'lower is better'
-    notes = [note for note in table.footnotes if 'lasso-separability' in note]
+    notes = [note for note in footnotes(table) if 'lasso-separability' in note]
     assert len(notes) == 1 and notes[0].startswith('NRMSE before, NRMSE after, R² before')
-    (note,) = [note for note in table.footnotes if 'normalises' in note]
+    (note,) = [note for note in footnotes(table) if 'normalises' in note]
     assert note.startswith("i-MAE, Table 4: 'Fore'") and not note.endswith('..')
     assert float(after['imae', 'measured']['NRMSE before delta']) == pytest.approx(-0.1)
 
@@ -426,185 +421,26 @@ def test_a_score_of_separability_in_per_cent_is_refused(make_record):
         build_table([record])
 
 
-# ---- formats ---------------------------------------------------------------------------------
-
-# Any text a person could put into a name, and the characters that formats care about.
-_NASTY = st.text(
-    st.characters(codec='utf-8', exclude_categories=('Cc', 'Cs'))
-    | st.sampled_from('<>&|*_`[]{}\\$#%~^"\'!-+()\n\t'),
-    min_size=1,
-    max_size=25,
-).filter(lambda name: name.strip() and portable(name) == name)  # a record holds no machine path
+def test_each_metric_of_a_detector_has_its_own_column(make_record):
+    values = {'bbox_mAP': 0.12, 'segm_mAP': 0.1, 'bbox_mAP_50': 0.31, 'segm_mAP_50': 0.29}
+    metrics = {f'coco/{name}': metric(value, 'fraction') for name, value in values.items()}
+    table = build_table([make_record(task='detection', metrics=metrics)])
+    (row,) = table.rows
+    shown = {c.kind.key: row.cells[c.id].mean for c in table.columns if not c.kind.is_cost}
+    assert shown == pytest.approx(dict(box_ap=12, mask_ap=10, box_ap50=31, mask_ap50=29))
 
 
-def _markdown_table(text):
-    """The texts of a Markdown table, read by markdown-it."""
-    tokens = MarkdownIt('commonmark').enable(['table', 'strikethrough']).parse(text)
-    rows, inside = [], False
-    for token in tokens:
-        if token.type == 'tr_open':
-            rows.append([])
-        inside |= token.type in ('th_open', 'td_open')
-        if token.type == 'inline' and inside:
-            shown = ('text', 'code_inline', 'html_inline', 'text_special')
-            plain = ''.join(child.content for child in token.children if child.type in shown)
-            kinds = {child.type for child in token.children}
-            links = [child.attrs['href'] for child in token.children if child.type == 'link_open']
-            rows[-1].append((plain, kinds, links))
-            inside = False
-    return rows
-
-
-@settings(deadline=None, max_examples=40)
-@given(_NASTY)
-def test_names_survive_markdown(make_record, name):
-    table = build_table([make_record(method=name, variant={name: name})], columns=['linear'])
-    header, row = _markdown_table(to_markdown(table))
-    assert len(header) == len(row) == len(LABELS) + 1
-    wanted = ' '.join(name.split())
-    assert row[0][0] == wanted
-    assert row[1][0] == ' '.join(f'{name}={name}'.split())
-    assert not row[0][1] & {'html_inline', 'link_open', 'em_open', 'strong_open', 'code_inline'}
-
-
-@settings(deadline=None, max_examples=40)
-@given(_NASTY)
-def test_names_survive_csv(make_record, name):
-    table = build_table([make_record(method=name, variant={name: name})])
-    (line,) = csv.DictReader(io.StringIO(to_csv(table), newline=''))
-    assert line['method'] == name
-    assert json.loads(line['variant']) == {name: name}
-    assert None not in line, 'no stray field'
-
-
-def _latex_reader(text):
-    """The plain text of a LaTeX fragment; fails on anything that would not print as itself."""
-    words = dict(
-        textbackslash='\\', textasciitilde='~', textasciicircum='^', textless='<',
-        textgreater='>', textbar='|', textquotedbl='"', pm='±', times='×', dagger='†', Delta='Δ',
-    )  # fmt: skip
-    out, depth = [], 0
-    for token in re.findall(r'\\[A-Za-z]+(?:\{\})?|\\.|.', text):
-        if token in '{}' or token == '$':
-            depth += {'{': 1, '}': -1, '$': 0}[token]
-            assert depth >= 0
-        elif len(token) > 2 and token[0] == '\\':
-            out.append(words[token[1:].removesuffix('{}')])
-        elif token[0] == '\\':
-            assert token[1] in '{}$&#_%', token
-            out.append(token[1])
-        else:
-            assert token not in '\\{}$&#_%~^', token
-            out.append(token)
-    assert depth == 0
-    return ''.join(out)
-
-
-@settings(deadline=None, max_examples=40)
-@given(_NASTY)
-def test_names_survive_latex(name):
-    assert _latex_reader(escape_latex(name)) == ' '.join(name.split())
-
-
-@settings(deadline=None, max_examples=40)
-@given(_NASTY)
-def test_latex_table_keeps_its_shape(make_record, name):
-    text = to_latex(build_table([make_record(method=name)], columns=['linear', 'time']))
-    body = text.split('\\midrule\n')[1].split('\\bottomrule')[0].splitlines()
-    rows = [line for line in body if not line.startswith('%')]
-    assert len(rows) == 1
-    assert len(re.findall(r'(?<!\\)&', rows[0])) == len(LABELS) + 2 - 1
-    assert rows[0].endswith('\\\\')
-
-
-def test_csv_has_full_precision_and_ids(make_record):
-    records = [make_record(value=value, seed=seed) for seed, value in enumerate([1 / 3, 2 / 3])]
-    (line,) = csv.DictReader(io.StringIO(to_csv(build_table(records)), newline=''))
-    assert float(line['Linear (%)']) == statistics.fmean([1 / 3, 2 / 3])
-    assert float(line['Linear (%) std']) == statistics.stdev([1 / 3, 2 / 3])
-    assert line['Linear (%) n'] == '2'
-    assert line['Linear (%) records'].split() == [record['id'] for record in records]
-    assert float(line['Pre-training time (s)']) == 400
-
-
-def test_every_measured_cell_links_to_its_records(make_record, tmp_path):
-    folder = tmp_path / 'runs of (mine) & more'
-    for task, seed in itertools.product(['linear', 'knn'], range(2)):
-        write_record(make_record(task=task, seed=seed), folder)
-    records = read_records(folder)
-    out = tmp_path / 'docs'
-    out.mkdir()
-    (_, row) = _markdown_table(
-        to_markdown(build_table(records, columns=['linear', 'knn']), base=out)
-    )
-    for cell, task in ((row[-2], 'linear'), (row[-1], 'knn')):
-        found = {(out / unquote(link)).resolve() for link in cell[2]}
-        assert found == {record.path for record in records if record['task'] == task}
-        assert len(found) == 2
-
-
-@settings(deadline=None, max_examples=40)
-@given(_NASTY)
-def test_names_survive_the_terminal(make_record, name):
-    assume(name != 'none')  # how a table says that there is nothing, and leaves it out
-    text = to_text(build_table([make_record(method=name)], columns=['linear']), width=250)
-    assert '50.00' in text
-    shown = ' '.join(name.split())
-    if shown.isprintable() and shown.isascii():  # others have widths of their own
-        assert shown in text
-
-
-@pytest.mark.parametrize('width', range(60, 121, 5))
-def test_a_name_stays_whole_beside_many_columns(make_record, width):
-    record = make_record(method='noisy_mae', variant=dict(noise=0.5))
-    columns = ['linear', 'time', 'device_hours', 'images_seen', 'flops']
-    text = to_text(build_table([record], columns=columns), width=width)
-    assert 'noisy_mae' in text and 'noise=0.5' in text
-    assert all(len(line) <= width for line in text.splitlines())
-
-
-@pytest.mark.parametrize('width', [60, 100, 200])
-def test_a_terminal_shows_every_number_at_any_width(demo_folder, width):
-    table = build_table(read_records(demo_folder))
-    text = to_text(table, width=width)
-    assert all(len(line) <= width for line in text.splitlines())
-    for row in table.rows:
-        for cell in row.cells.values():
-            if cell.std is not None:
-                assert f'{cell.mean:.2f} ± {cell.std:.2f}' in text
-    assert 'Backbone: vit-micro/8, 64 px' in text, 'what all rows share is said once'
-
-
-def test_names_cannot_steer_the_terminal(make_record):
-    text = to_text(build_table([make_record(method='a\x1b[2Jb')], columns=['linear']), width=250)
-    assert '\x1b' not in text and 'a\ufffd[2Jb' in text
-
-
-def test_best_and_second_best_in_each_format(make_record):
+def test_columns_can_be_chosen_and_keep_their_order(make_record):
+    metrics = {
+        'coco/bbox_mAP_50': metric(0.5, 'fraction'),
+        'coco/bbox_mAP': metric(0.2, 'fraction'),
+    }
     records = [
-        make_record(method=name, value=value)
-        for name, value in (('mae', 50), ('mixedae', 52), ('ours', 51))
+        make_record(task='detection', metrics=metrics),
+        make_record(task='semseg', metrics={'mIoU': metric(21.5, '%')}),
     ]
-    table = build_table(records, columns=['linear'])
-    rows = _markdown_table(to_markdown(table))[1:]
-    marks = {row[0][0]: row[-1][1] & {'strong_open', 'em_open'} for row in rows}
-    assert marks == {'MAE': set(), 'MixedAE': {'strong_open'}, 'ours': {'em_open'}}
-    text = to_text(table, width=150)
-    assert '* 52.00' in text and '+ 51.00' in text and '*: best' in text
-    latex = to_latex(table)
-    assert '\\textbf{52.00 (n=1, $\\Delta$ +2.00)}' in latex
-    assert '\\underline{51.00 (n=1' in latex
-
-
-def test_labels_are_marked(make_record):
-    record = make_record(method='imae', pretraining=dict(labels_in_pretraining=True))
-    table = build_table([record], columns=['linear'])
-    assert _markdown_table(to_markdown(table))[1][0][0] == 'i-MAE †'
-    assert any('labels were used' in note for note in table.footnotes)
-
-
-def test_default_columns_are_those_of_the_leaderboard():
-    assert DEFAULT_COLUMNS == tuple(COLUMNS)
-    assert [kind.header for kind in COLUMNS.values()][:6] == [
-        'Fine-tune', 'Linear', 'kNN', 'mIoU', 'Box AP', 'Mask AP',
-    ]  # fmt: skip
+    table = build_table(records, columns=['miou', 'box_ap50'])
+    assert [column.header for column in table.columns] == ['mIoU', 'Box AP50']
+    assert [column.kind.key for column in table.columns] == ['miou', 'box_ap50']
+    (row,) = table.rows
+    assert [row.cells[column.id].mean for column in table.columns] == pytest.approx([21.5, 50])
