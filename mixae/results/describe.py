@@ -25,7 +25,9 @@ _PACKAGES = {
     'scikit-learn': ('scikit-learn',),
     'timm': ('timm',),
 }
-_ABSOLUTE = re.compile(r'(?<![\w/.~)\]])(?:/[\w.@%+~-]+){2,}/?|\b[A-Za-z]:\\[^\s\'"]+')
+# Absolute paths within a text. They begin with what is rare in a text, which makes them quick.
+_POSIX = re.compile(r'/(?<![\w/.~)\]]/)[\w.@%+~-]+(?:/[\w.@%+~-]+)+/?')
+_WINDOWS = re.compile(r'\b[A-Za-z]:\\[^\s\'"]+')
 
 
 def portable(value, roots: Sequence[str | os.PathLike] = ()):
@@ -44,7 +46,8 @@ def portable(value, roots: Sequence[str | os.PathLike] = ()):
     if isinstance(value, str):
         if _is_one_path(value):
             return _relative(value, bases)
-        return _ABSOLUTE.sub(lambda found: _relative(found.group(), bases), value)
+        value = _POSIX.sub(lambda found: _relative(found.group(), bases), value)
+        return _WINDOWS.sub(lambda found: _relative(found.group(), bases), value)
     if isinstance(value, Mapping):
         return {str(key): portable(item, roots) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -72,7 +75,9 @@ def _is_one_path(text: str) -> bool:
 
 
 def is_machine_path(text: str) -> bool:
-    return _is_one_path(text) or bool(_ABSOLUTE.search(text))
+    """Whether a text is, or holds, an absolute path."""
+    found = _POSIX.search(text) or (':\\' in text and _WINDOWS.search(text))
+    return _is_one_path(text) or bool(found)
 
 
 def collect_environment() -> dict:

@@ -14,29 +14,20 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 
-from jsonschema import Draft202012Validator
-
 from mixae.errors import RecordError
-from mixae.results.describe import collect_environment, is_machine_path, portable
+from mixae.results.describe import collect_environment, portable
+from mixae.results.schema import find_problems
 
 SCHEMA_VERSION = 1
 SUFFIX = '.record.json'
-_MAX = sys.float_info.max
 
 
 class RunRecord(dict):
     """A record's content, as a dict, and the file it was read from (`path`, None for a new one)."""
 
     path: Path | None = None
-
-
-@cache
-def _validator() -> Draft202012Validator:
-    schema = Path(__file__).with_name('run_record.schema.json')
-    return Draft202012Validator(json.loads(schema.read_text(encoding='utf-8')))
 
 
 def digest(record: Mapping) -> str:
@@ -94,11 +85,11 @@ def new_record(*, roots: Sequence[str | os.PathLike] = (), **fields) -> RunRecor
 
 
 def validate_record(record: Mapping, name: str = 'this record') -> None:
-    """Check a record against the schema.
+    """Check a record's form.
 
     Raises:
-        RecordError: names every field that does not fit, every number that is not finite and every
-            path of a machine; `name` says which record it is.
+        RecordError: names every field that does not fit the schema, every number that is not
+            finite and every path of a machine; `name` says which record it is.
     """
     version = record.get('schema_version') if isinstance(record, Mapping) else None
     if isinstance(version, int) and version != SCHEMA_VERSION:
@@ -108,47 +99,8 @@ def validate_record(record: Mapping, name: str = 'this record') -> None:
             f'{name}: schema version {version}, {"older" if older else "newer"} than the '
             f'{SCHEMA_VERSION} this version of mixae reads; {remedy}.'
         )
-    problems = [
-        f'{error.json_path.removeprefix("$").lstrip(".") or "document"}: {_first_cause(error)}'
-        for error in _validator().iter_errors(record)
-    ]
-    for where, value in _leaves(record):
-        if isinstance(value, (int, float)) and not -_MAX <= value <= _MAX:
-            problems.append(f'{where}: {str(value)[:20]} is not a finite number')
-        if isinstance(value, str) and is_machine_path(value):
-            problems.append(f'{where}: holds a path of one machine; make it relative (`portable`)')
-    try:
-        _canonical(record).encode()
-    except UnicodeEncodeError as error:
-        problems.append(f'document: {error.object[error.start]!r} is half a character')
-    for where, curve in (record.get('curves') or {}).items() if not problems else ():
-        for line, values in curve['lines'].items():
-            if len(values) != len(curve['x']):
-                problems.append(
-                    f'curves.{where}: {len(values)} values in line {line!r}, {len(curve["x"])} in x'
-                )
-    if problems:
+    if problems := find_problems(record):
         raise RecordError(f'{name} is not a valid run record:\n  ' + '\n  '.join(problems))
-
-
-def _first_cause(error) -> str:
-    # 'X or null' says only that neither fits; why X does not is what helps.
-    causes = [cause for cause in error.context or () if cause.relative_schema_path[0] != 0]
-    if not causes:
-        return error.message
-    path = '.'.join(map(str, causes[0].relative_path))
-    return f'{path}: {_first_cause(causes[0])}' if path else _first_cause(causes[0])
-
-
-def _leaves(value, where: str = '') -> Iterable[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, f'{where}.{key}'.lstrip('.'))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _leaves(item, f'{where}[{index}]')
-    else:
-        yield where, value
 
 
 def write_record(record: Mapping, folder: str | os.PathLike) -> Path:

@@ -10,13 +10,13 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
 from mixae.errors import RecordError
 from mixae.files import file_sha256
-from mixae.results import describe
+from mixae.results import describe, schema
 from mixae.results import record as rec
 from mixae.results.describe import config_sha256, describe_config, portable
 from mixae.results.record import digest, metric, new_record, read_record, read_records, write_record
@@ -256,7 +256,9 @@ def test_numbers_and_characters_that_tables_cannot_hold(make_record, tmp_path):
     content['budget'] = 'half: \ud83d'
     content['metrics']['accuracy/top1']['value'] = 10**400
     path.write_text(json.dumps(content))
-    with pytest.raises(RecordError, match='1000.* is not a finite number\n.*half a character'):
+    with pytest.raises(
+        RecordError, match='budget: half a character\n.*1000.* is not a finite number'
+    ):
         read_record(path)
 
 
@@ -324,13 +326,68 @@ def test_other_json_in_a_folder_is_left_alone(make_record, tmp_path):
     assert [record.path for record in read_records([tmp_path, path])] == [path]
 
 
-# ---- digest, paths, configurations -----------------------------------------------------------
+def test_a_message_cannot_steer_the_terminal(make_record, tmp_path):
+    for seed in (1, 1):
+        write_record(make_record(method='a\x1b[2J\u202eb', seed=seed), tmp_path)
+    with pytest.raises(RecordError, match='a.x1b.2J.u202eb') as error:
+        read_records(tmp_path)
+    assert all(line.isprintable() for line in str(error.value).splitlines())
+
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda item: st.lists(item, max_size=3) | st.dictionaries(st.text(), item, max_size=3),
     max_leaves=8,
 )
+
+
+def _places(value, at=()):
+    yield at
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from _places(value[key], (*at, key))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_the_quick_check_accepts_nothing_that_jsonschema_refuses(make_record, data):
+    curves = dict(c=dict(x_label='', y_label='', x=[1], lines=dict(a=[None]), reference=0.5))
+    teacher = dict(epochs=1, images_seen=1, seconds=1, device=None, device_count=1, flops=None)
+    record = dict(make_record(curves=curves, pretraining=dict(teacher=teacher)))
+    assert schema._fits(record, schema._prepared_schema()), 'a valid record takes the quick way'
+    place = data.draw(st.sampled_from([at for at in _places(record) if at]))
+    parent = record
+    for key in place[:-1]:
+        parent = parent[key]
+    if data.draw(st.booleans()):
+        parent[place[-1]] = data.draw(_JSON)
+    elif isinstance(parent, dict):
+        parent[data.draw(st.text(max_size=3))] = parent.pop(place[-1])
+    if schema._fits(record, schema._prepared_schema()):
+        jsonschema.Draft202012Validator(SCHEMA).validate(record)
+
+
+def test_the_quick_check_knows_every_keyword_of_the_schema():
+    checked = {
+        'type', 'const', 'enum', 'anyOf', '$ref', 'required', 'properties', 'additionalProperties',
+        'minProperties', 'items', 'pattern', 'minLength', 'minimum',
+    }  # fmt: skip
+    said = {'$schema', '$defs', 'title', 'description'}
+
+    def keywords(part):
+        yield from part
+        for name in ('properties', '$defs'):
+            for inner in part.get(name, {}).values():
+                yield from keywords(inner)
+        inner = [part.get(name) for name in ('items', 'additionalProperties')]
+        for found in [*inner, *part.get('anyOf', ())]:
+            if isinstance(found, dict):
+                yield from keywords(found)
+
+    assert set(keywords(SCHEMA)) <= checked | said
+
+
+# ---- digest, paths, configurations -----------------------------------------------------------
 
 
 @given(st.dictionaries(st.text(), _JSON, max_size=4))

@@ -24,8 +24,8 @@ SERIES = (
     ('#505a66', '#aab4c0'),
 )
 MARKERS = 'osD^vP'
-MOST = 12  # series in a chart, and charts of curves: more cannot be told apart
-MANY = 300  # points that are drawn as a picture within the SVG, which would be large otherwise
+MOST = 12  # series in a chart: more cannot be told apart
+MOST_CURVES = 8  # charts of curves on a page
 
 
 @dataclass(frozen=True)
@@ -47,50 +47,53 @@ def cost_charts(table: Table) -> list[Chart]:
     charts = []
     for column in table.columns:
         for cost in costs if not column.kind.is_cost else ():
-            series = _series(table.rows, column, cost)
+            series, left_out = _series(table.rows, column, cost)
             if series:
-                charts.append(_cost_chart(series, column, cost))
+                charts.append(_cost_chart(series, column, cost, left_out))
     return charts
 
 
-def _series(rows: Sequence[Row], column: Column, cost: Column) -> dict[str, list]:
-    """Points (cost, mean, standard deviation) by the name of their series."""
+def _series(rows: Sequence[Row], column: Column, cost: Column) -> tuple[dict[str, list], bool]:
+    """Points (cost, mean, standard deviation) by the name of their series.
+
+    Where the series would be too many there is one for each method, of the rows that no cheaper row
+    of it beats.
+
+    Returns:
+        The series, and whether rows were left out.
+    """
     rows = [
         row
         for row in rows
         if {column.id, cost.id} <= row.cells.keys()
         and not (row.cells[column.id].is_delta or row.cells[cost.id].is_delta)
     ]
-    backbones = {row.backbone_text for row in rows}
-    for several in (True, False):  # where they are too many, one series for each method
-        series = defaultdict(list)
-        for row in rows:
-            parts = [row.method_text]
-            if several:
-                parts += [row.variant_text, row.backbone_text if len(backbones) > 1 else '']
-            cell = row.cells[column.id]
-            point = (row.cells[cost.id].mean, cell.mean, cell.std or 0.0)
-            series[one_line(', '.join(filter(None, parts)))].append(point)
-        if len(series) <= MOST:
-            break
-    return {name: sorted(points) for name, points in list(series.items())[:MOST]}
+    several = len({row.backbone_text for row in rows}) > 1
+    series, methods = defaultdict(list), defaultdict(list)
+    for row in rows:
+        cell = row.cells[column.id]
+        point = (row.cells[cost.id].mean, cell.mean, cell.std or 0.0)
+        name = [row.method_text, row.variant_text, row.backbone_text if several else '']
+        series[one_line(', '.join(filter(None, name)))].append(point)
+        methods[one_line(row.method_text)].append(point)
+    if len(series) <= MOST:
+        return {name: sorted(points) for name, points in series.items()}, False
+    sign = 1 if column.higher_is_better else -1
+    fronts = {}
+    for name, points in list(methods.items())[:MOST]:
+        fronts[name] = []
+        for point in sorted(points, key=lambda point: (point[0], -sign * point[1])):
+            if not fronts[name] or sign * (point[1] - fronts[name][-1][1]) > 0:
+                fronts[name].append(point)
+    return fronts, True
 
 
-def _cost_chart(series: dict[str, list], column: Column, cost: Column) -> Chart:
+def _cost_chart(series: dict[str, list], column: Column, cost: Column, left_out: bool) -> Chart:
     def draw(axes):
         for index, (name, points) in enumerate(series.items()):
             x, y, spread = zip(*points, strict=True)
-            axes.errorbar(
-                x,
-                y,
-                spread,
-                label=_short(name),
-                color=SERIES[index % 6][0],
-                marker=MARKERS[index % 6],
-                markersize=6,
-                linestyle=('-', '--')[index // 6] if len(points) <= MOST else 'none',
-                rasterized=len(points) > MANY,
-            )
+            style = dict(color=SERIES[index % 6][0], linestyle=('-', '--')[index // 6])
+            axes.errorbar(x, y, spread, label=_short(name), marker=MARKERS[index % 6], **style)
         axes.set_xlabel(cost.title)
         axes.set_ylabel(one_line(column.title))
         axes.set_xlim(left=0)
@@ -99,6 +102,8 @@ def _cost_chart(series: dict[str, list], column: Column, cost: Column) -> Chart:
 
     better = 'Higher' if column.higher_is_better else 'Lower'
     caption = f'{column.title} against {cost.header}. {better} and further left is better.'
+    if left_out:
+        caption += ' Of each method, the rows that no cheaper row of it beats.'
     return _draw(draw, caption, len(series))
 
 
@@ -106,7 +111,7 @@ def curve_charts(records: Sequence[RunRecord]) -> tuple[list[Chart], int]:
     """What was watched while training: a chart for each row and curve, its seeds over each other.
 
     Returns:
-        At most `MOST` charts, and how many there are in all.
+        At most `MOST_CURVES` charts, and how many there are in all.
     """
     runs: dict[tuple[str, str], dict[str, dict]] = defaultdict(dict)
     for record in records:
@@ -118,7 +123,7 @@ def curve_charts(records: Sequence[RunRecord]) -> tuple[list[Chart], int]:
                 runs[row, name].setdefault(json.dumps(curve), curve)
     charts = [
         _curve_chart(f'{name.replace("_", " ")}: {row}', list(curves.values()))
-        for (row, name), curves in list(runs.items())[:MOST]
+        for (row, name), curves in list(runs.items())[:MOST_CURVES]
     ]
     return charts, len(runs)
 
@@ -129,14 +134,14 @@ def _curve_chart(caption: str, curves: Sequence[dict]) -> Chart:
     def draw(axes):
         for curve in curves:
             for index, name in enumerate(names):
+                line = [float('nan') if y is None else y for y in curve['lines'].get(name, ())]
                 axes.plot(
-                    curve['x'],
-                    [float('nan') if y is None else y for y in curve['lines'].get(name, ())]
-                    or [float('nan')] * len(curve['x']),
+                    curve['x'][: len(line)],
+                    line,
                     label=_short(name) if curve is curves[0] else None,
                     color=SERIES[index % 6][0],
                     linestyle=('-', '--')[index // 6],
-                    marker='.' if len(curve['x']) <= 50 else None,
+                    marker='.' if len(line) < 3 else None,
                 )
         level = curves[0].get('reference')
         if level is not None:

@@ -3,14 +3,15 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from mixae.errors import visible
 from mixae.results.table import Cell, Column, Row, Table
 
 LABELS = ('Method', 'Variant', 'Backbone', 'Pre-training', 'Source')
 
 
 def one_line(text: str) -> str:
-    """`text` without line breaks and runs of blanks."""
-    return ' '.join(text.split())
+    """`text` without line breaks and runs of blanks, and with nothing in it that is not seen."""
+    return visible(' '.join(text.split()))
 
 
 def row_labels(row: Row) -> tuple[str, ...]:
@@ -100,7 +101,8 @@ def footnotes(table: Table) -> list[str]:
 def _notes_on_cells(table: Table) -> Iterator[str]:
     cells = table.cells
     if any(cell.n > 1 for cell in cells):
-        every = '' if table.n is None else f', n = {table.n} in every cell'
+        n = table.n
+        every = '' if n is None else f', n = {n} in every cell'
         yield (
             'Mean ± sample standard deviation (n - 1 in the denominator) over n runs of different '
             f'seeds{every}; where they share pre-training runs, the number of those is given.'

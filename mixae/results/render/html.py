@@ -16,7 +16,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mixae.errors import TableError
+from mixae.errors import TableError, visible
 from mixae.results.names import COLUMNS, ColumnKind, task_name
 from mixae.results.record import RunRecord
 from mixae.results.render.charts import cost_charts, curve_charts
@@ -73,12 +73,14 @@ def to_html(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
     shown = {record['id']: record for record in [*table.records.values(), *records]}
     curves, all_curves = curve_charts(list(shown.values()))
     return environment.get_template('page.html').render(
         title=title,
         table=table,
+        n=table.n,
         cell_parts=cell_parts,
         footnotes=footnotes(table),
         has_ranks=any(cell.rank for cell in table.cells),
@@ -108,8 +110,17 @@ def _task(kind: ColumnKind) -> str:
 def _pack(records: dict[str, RunRecord]) -> str:
     """The records by id, without their curves: JSON, zlib, base64."""
     kept = {
-        record_id: {name: part for name, part in record.items() if name != 'curves'}
+        record_id: _shown({name: part for name, part in record.items() if name != 'curves'})
         for record_id, record in records.items()
     }
     text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
     return base64.b64encode(zlib.compress(text.encode())).decode()
+
+
+def _shown(value):
+    """A record's content with everything in its texts visible."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(key): _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list) else value

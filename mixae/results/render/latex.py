@@ -41,10 +41,11 @@ def to_latex(table: Table) -> str:
         ' & '.join(map(escape_latex, headers)) + r' \\',
         r'\midrule',
     ]
+    n = table.n
     for index, (row, texts) in enumerate(zip(table.rows, labels, strict=True)):
         if index and row.source and not table.rows[index - 1].source:
             lines.append(r'\midrule')
-        cells = [_cell(row.cells.get(column.id), column, table.n) for column in table.columns]
+        cells = [_cell(row.cells.get(column.id), column, n) for column in table.columns]
         lines.append(' & '.join([*map(escape_latex, texts), *cells]) + r' \\')
         if row.records:
             lines.append('% records: ' + ' '.join(record['id'] for record in row.records))

@@ -26,9 +26,10 @@ def to_markdown(table: Table, base: str | os.PathLike | None = None) -> str:
         headers.append('Records')
         line += ' ---: |'
     lines = ['| ' + ' | '.join(map(escape_markdown, headers)) + ' |', line]
+    n = table.n
     for row, texts in zip(table.rows, labels, strict=True):
         texts = [escape_markdown(text) for text in texts]
-        texts += [_cell(row.cells.get(column.id), column, table.n) for column in table.columns]
+        texts += [_cell(row.cells.get(column.id), column, n) for column in table.columns]
         if row.url and 'Source' in names:
             at = names.index('Source')
             texts[at] = f'[{texts[at]}](<{_url(row.url)}>)'

@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from mixae.results.render.common import cell_parts, footnotes, label_columns, one_line
-from mixae.results.table import Column, Table
+from mixae.results.table import Column, Row, Table
 
 
 def to_text(table: Table, width: int | None = None) -> str:
@@ -30,7 +30,8 @@ def to_text(table: Table, width: int | None = None) -> str:
     labels = [_terminal('Method'), *(_labels(line, max(30, console.width // 3)) for line in lines)]
     for text in shared:
         console.print(_terminal(text))
-    columns = [_column(column, table) for column in table.columns]
+    n = table.n
+    columns = [_column(column, table.rows, n) for column in table.columns]
     room = console.width - _wide(labels) - 4  # padding and the table's edges
     while columns:
         used = max(1, sum(total <= room for total in accumulate(_wide(c) + 3 for c in columns)))
@@ -59,14 +60,14 @@ def _labels(texts: Sequence[str], room: int) -> Text:
     )
 
 
-def _column(column: Column, table: Table) -> list[Text]:
+def _column(column: Column, rows: Sequence[Row], n: int | None) -> list[Text]:
     """Header and cells of a column."""
     texts = [Text('\n').join(map(_terminal, textwrap.wrap(column.title, 12)))]
-    for row in table.rows:
+    for row in rows:
         cell = row.cells.get(column.id)
         lines = []
         if cell is not None:
-            value, details = cell_parts(cell, column, table.n)
+            value, details = cell_parts(cell, column, n)
             lines = filter(None, (('', '* ', '+ ')[cell.rank] + value, details))
         texts.append(Text('\n').join(map(_terminal, lines)))
     return texts
@@ -77,5 +78,4 @@ def _wide(texts: Iterable[Text]) -> int:
 
 
 def _terminal(text: str) -> Text:
-    # A name must not be able to move the cursor or change colours.
-    return Text(''.join(c if c.isprintable() else '\ufffd' for c in one_line(text)))
+    return Text(one_line(text))
