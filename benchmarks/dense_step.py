@@ -39,7 +39,7 @@ from mmseg.structures import SegDataSample  # noqa: E402
 
 import mixae  # noqa: E402, F401
 from mixae.models import MaskedViT  # noqa: E402
-from mixae.results.describe import collect_environment, portable  # noqa: E402
+from mixae.results.record import collect_environment, portable  # noqa: E402
 
 # width, layers, heads, layers of the pyramid, global layers with windows
 ARCHS = dict(

@@ -29,7 +29,7 @@ import mixae  # noqa: E402, F401
 from mixae.datasets.sampling import SampleIndex  # noqa: E402
 from mixae.derive.resolve import resolve  # noqa: E402
 from mixae.registry import DATASETS  # noqa: E402
-from mixae.results.describe import collect_environment, portable  # noqa: E402
+from mixae.results.record import collect_environment, portable  # noqa: E402
 
 # Name: config, and the data set's folder and subfolder where a person may point elsewhere.
 PIPELINES = {

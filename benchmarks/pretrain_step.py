@@ -45,7 +45,7 @@ from mixae.models.layers.homologous_attention import (  # noqa: E402
     logits,
 )
 from mixae.registry import MODELS  # noqa: E402
-from mixae.results.describe import collect_environment, portable  # noqa: E402
+from mixae.results.record import collect_environment, portable  # noqa: E402
 
 SETTINGS = {
     'vitb_224': dict(

@@ -38,8 +38,7 @@ from mixae.errors import CheckpointError, ConfigError, NotFiniteError
 from mixae.files import file_sha256
 from mixae.models.selfsup.imae import IMAE, check_mix, mix_pairs
 from mixae.registry import MODELS
-from mixae.results.describe import describe_config
-from mixae.results.record import metric, new_record, write_record
+from mixae.results.record import describe_config, metric, new_record, write_record
 
 NORMALIZERS = ('rms', 'range', 'std', 'mean')
 R2_AVERAGES = ('uniform_average', 'variance_weighted')

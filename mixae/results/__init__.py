@@ -2,14 +2,11 @@
 
 from mixae.errors import RecordError
 from mixae.files import file_sha256
-from mixae.results.describe import (
-    collect_environment,
-    config_sha256,
-    describe_config,
-    portable,
-)
+from mixae.results.environment import collect_environment, portable
 from mixae.results.record import (
     RunRecord,
+    config_sha256,
+    describe_config,
     metric,
     new_record,
     read_record,

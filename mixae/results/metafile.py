@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import yaml
 
 from mixae.errors import TableError
-from mixae.results.names import INDEX_METRICS, METHODS, TASKS, in_percent
+from mixae.results.names import INDEX_METRICS, METHODS, TASKS, in_percent, is_undefined
 from mixae.results.record import RunRecord
 
 
@@ -99,7 +99,7 @@ def _result(record: RunRecord) -> dict:
     values = {
         INDEX_METRICS[name]: round(in_percent(metric['value'], metric['unit'])[0], 2)
         for name, metric in record['metrics'].items()
-        if name in INDEX_METRICS
+        if name in INDEX_METRICS and not is_undefined(name, metric['value'])
     }
     return dict(
         Task=TASKS[record['task']].index,

@@ -3,6 +3,8 @@
 Records hold the keys; tables, the page and model index files show the names.
 """
 
+import math
+import re
 from dataclasses import dataclass
 
 
@@ -147,6 +149,34 @@ def unit_of(metric: str) -> tuple[str, bool]:
     if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc'):
         return '%', True
     return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds'))
+
+
+# What values a metric can take, where its unit does not say so.
+_RANGES = {'nrmse': (0, math.inf), 'r2': (-math.inf, 1), 'cosine': (-1, 1)}
+
+
+def value_range(metric: str, unit: str) -> tuple[float, float]:
+    """The lowest and the highest value of a metric; shares lie between nothing and all."""
+    leaf = metric.split('/')[-1].lower()
+    return {'%': (0, 100), 'fraction': (0, 1)}.get(unit, _RANGES.get(leaf, (-math.inf, math.inf)))
+
+
+def check_value(metric: str, value: float | None, unit: str) -> str | None:
+    """What is wrong with a metric's value, in words; None where nothing is, or it is undefined."""
+    low, high = value_range(metric, unit)
+    # Sums in single precision end a little above 1.
+    if value is None or low - 1e-6 <= value <= high * (1 + 1e-6):
+        return None
+    return f'{metric} is {value:g}{unit and f" ({unit})"}, expected {low:g} to {high:g}'
+
+
+def is_undefined(metric: str, value: float | None) -> bool:
+    """Whether a record holds no value for a metric.
+
+    Old records hold COCO's mark for it: an average precision or recall of -1.
+    """
+    coco = {'map', 'ar'} & set(re.split('[_@]', metric.split('/')[-1].lower()))
+    return value is None or (value == -1 and bool(coco))
 
 
 def in_percent(value: float, unit: str) -> tuple[float, str]:

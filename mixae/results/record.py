@@ -17,11 +17,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mixae.errors import RecordError
-from mixae.results.describe import collect_environment, portable
+from mixae.results.environment import collect_environment, portable
+from mixae.results.names import check_value
 from mixae.results.schema import find_problems
 
 SCHEMA_VERSION = 1
 SUFFIX = '.record.json'
+
+# Where a configuration was run and how far along it was say nothing about what it computes.
+_NOT_CONFIG = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'local_rank')
 
 
 class RunRecord(dict):
@@ -40,9 +44,44 @@ def _canonical(value) -> str:
     return json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
 
 
-def metric(value: float, unit: str = '%', higher_is_better: bool = True) -> dict:
-    """One entry of a record's `metrics`. `unit` is '%' or 'fraction' (0..1), or any other text."""
-    return dict(value=float(value), unit=unit, higher_is_better=higher_is_better)
+def config_sha256(config: Mapping) -> str:
+    """The hash (hex) of a resolved configuration, the same for the same experiment everywhere.
+
+    Keys that only say where and how it ran (`work_dir`, `resume`, `load_from`, `launcher`, ...)
+    are left out, and machine paths are made relative, so it can be compared across machines.
+
+    Args:
+        config: a mapping, or an mmengine `Config`.
+    """
+    content = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
+    content = {key: item for key, item in content.items() if key not in _NOT_CONFIG}
+    text = json.dumps(portable(content), sort_keys=True, default=_type_name)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _type_name(value) -> str:
+    # Not repr(): it may hold a memory address, and the hash would change from run to run.
+    kind = value if isinstance(value, type) or callable(value) else type(value)
+    return f'{kind.__module__}.{getattr(kind, "__qualname__", type(kind).__qualname__)}'
+
+
+def describe_config(config, path: str | os.PathLike | None = None) -> dict:
+    """A record's `config` block: path, `config_sha256` and the text (of an mmengine `Config`)."""
+    block = dict(path=path or getattr(config, 'filename', None), sha256=config_sha256(config))
+    if hasattr(config, 'pretty_text'):
+        block['text'] = config.pretty_text
+    return block
+
+
+def metric(value: float | None, unit: str = '%', higher_is_better: bool = True) -> dict:
+    """One entry of a record's `metrics`.
+
+    Args:
+        value: None where it is undefined, never -1 or 0.
+        unit: '%' or 'fraction' (0..1) of a share, or any other text.
+    """
+    value = None if value is None else float(value)
+    return dict(value=value, unit=unit, higher_is_better=higher_is_better)
 
 
 def new_record(*, roots: Sequence[str | os.PathLike] = (), **fields) -> RunRecord:
@@ -81,6 +120,7 @@ def new_record(*, roots: Sequence[str | os.PathLike] = (), **fields) -> RunRecor
     except (TypeError, UnicodeEncodeError) as error:
         raise RecordError(f'this record holds a value that JSON has no form for: {error}') from None
     validate_record(record)
+    check_values(record)
     return record
 
 
@@ -103,6 +143,20 @@ def validate_record(record: Mapping, name: str = 'this record') -> None:
         raise RecordError(f'{name} is not a valid run record:\n  ' + '\n  '.join(problems))
 
 
+def check_values(record: Mapping, name: str = 'this record') -> None:
+    """Check that every metric has a value that it can have.
+
+    Records of old hold COCO's -1 for an undefined precision: they are read, and tables show no
+    number for it (`mixae.results.compare`); none is written any more.
+
+    Raises:
+        RecordError: names the metrics, their values and what they can be.
+    """
+    found = (check_value(key, m['value'], m['unit']) for key, m in record['metrics'].items())
+    if problems := [problem for problem in found if problem]:
+        raise RecordError(f'{name}: {"; ".join(problems)}.')
+
+
 def write_record(record: Mapping, folder: str | os.PathLike) -> Path:
     """Write a record as `<time>-<task>-<id>.record.json` into `folder`, which is made if missing.
 
@@ -116,6 +170,7 @@ def write_record(record: Mapping, folder: str | os.PathLike) -> Path:
         FileExistsError: a file of that name is there already.
     """
     validate_record(record)
+    check_values(record)
     if digest(record) != record['digest']:
         record = {**record, 'digest': digest(record)}
     time = re.sub(r'[-:]', '', record['created'])
@@ -210,15 +265,26 @@ def read_records(
     """Read all records of folders and files, oldest first.
 
     Raises:
-        RecordError: lists every bad file (see `read_record`) and every pair of records for one
-            cell of a table, that is of the same run, evaluation and seeds (`cell_key`).
+        RecordError: lists every bad file (see `read_record`), every pair of records of one id, and
+            every pair for one cell of a table, that is of the same run, evaluation and seeds
+            (`cell_key`). Copies of one record are one.
     """
-    records, problems = [], []
+    contents, problems = {}, []
     for path in find_records(sources):
         try:
-            records.append(read_record(path))
+            record = read_record(path)
+            contents.setdefault(record['digest'], record)
         except RecordError as error:
             problems.append(str(error))
+    records = list(contents.values())
+    by_id = defaultdict(list)
+    for record in records:
+        by_id[record['id']].append(str(record.path))
+    problems += [
+        f'{len(paths)} different records have the id {id_}: {", ".join(paths)}. Keep one of them.'
+        for id_, paths in by_id.items()
+        if len(paths) > 1
+    ]
     cells = defaultdict(list)
     for record in records:
         for name in record['metrics']:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 
-from mixae.results.describe import is_machine_path
+from mixae.results.environment import is_machine_path
 
 _MAX = sys.float_info.max
 _TYPES = {

@@ -59,7 +59,10 @@ class Cell:
 
 @dataclass
 class Row:
-    """One method with its backbone and pre-training. `source` is '' for a measured row."""
+    """One method with its backbone and pre-training. `source` is '' for a measured row.
+
+    `undefined` says by column in how many runs its metric has no value.
+    """
 
     method: str
     variant: dict
@@ -71,6 +74,7 @@ class Row:
     notes: tuple[str, ...] = ()
     cells: dict[str, Cell] = field(default_factory=dict)
     records: list[RunRecord] = field(default_factory=list)
+    undefined: dict[str, str] = field(default_factory=dict)
 
     @property
     def method_text(self) -> str:
@@ -194,13 +198,6 @@ def metric_shown(kind: ColumnKind, task: str, metrics: Iterable[str]) -> str | N
     if task not in kind.tasks:
         return None
     return next((name for name in kind.metrics if name in metrics), None)
-
-
-def leading_metric(record: Mapping, columns: Iterable[str]) -> str:
-    """The metric of a record that the first of these columns shows; its first where none does."""
-    kinds = [COLUMNS[name] for name in columns if name in COLUMNS]
-    found = (metric_shown(kind, record['task'], record['metrics']) for kind in kinds)
-    return next(filter(None, found), next(iter(record['metrics'])))
 
 
 def select_published(

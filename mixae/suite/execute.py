@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from mixae.errors import RecordError, SuiteError
-from mixae.results.table import leading_metric
+from mixae.results.compare import leading_metric
 from mixae.suite.folder import Folder
 from mixae.suite.plan import Run
 from mixae.suite.progress import Display, duration, estimate, fraction_done, tail
@@ -204,6 +204,8 @@ def headline(folder: Folder, run: Run) -> str:
     record = folder.record(run)
     name = leading_metric(record, folder.suite.columns)
     metric = record['metrics'][name]
+    if metric['value'] is None:
+        return f'{name} undefined'
     unit = ' %' if metric['unit'] == '%' else ''
     return f'{name} {metric["value"]:.3g}{unit}'
 

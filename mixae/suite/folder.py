@@ -14,8 +14,7 @@ from mmengine.config import Config
 from mixae.engine.runner import checkpoints, set_aside
 from mixae.errors import SuiteError
 from mixae.files import file_sha256, write_whole
-from mixae.results.describe import config_sha256
-from mixae.results.record import SUFFIX, RunRecord, read_record
+from mixae.results.record import SUFFIX, RunRecord, config_sha256, read_record
 from mixae.suite.plan import ROOT, SCRATCH, Run, Suite
 
 LOCK = '.lock'

@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mixae.errors import TableError
-from mixae.results.compare import build_table
+from mixae.results.compare import build_table, leading_metric
 from mixae.results.names import COLUMNS
 from mixae.results.published import load_published
-from mixae.results.record import metric, read_records, write_record
+from mixae.results.record import digest, metric, read_records, write_record
 from mixae.results.render.common import footnotes
 from mixae.results.render.csv import to_csv
 from mixae.results.render.markdown import escape_markdown, to_markdown
-from mixae.results.table import leading_metric, select_published
+from mixae.results.table import select_published
 
 PUBLISHED = load_published()
 
@@ -96,6 +96,69 @@ def test_a_share_without_a_unit_is_refused_and_not_shown_a_hundred_times_too_sma
     record = make_record(task='detection', metrics={'coco/segm_mAP': metric(0.31, '')})
     with pytest.raises(TableError, match="coco/segm_mAP.*unit ''.*'%' or 'fraction'"):
         build_table([record])
+
+
+def _edited(make_record, folder, name, value, **changes):
+    """A record as another version may have written it: its digest fits a value of any kind."""
+    path = write_record(make_record(**changes), folder)
+    content = json.loads(path.read_text())
+    content['metrics'][name]['value'] = value
+    content['digest'] = digest(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize('value', [500, -5])
+def test_a_value_that_a_metric_cannot_have_makes_no_table(make_record, tmp_path, value):
+    path = _edited(make_record, tmp_path, 'accuracy/top1', value)
+    with pytest.raises(TableError) as error:
+        build_table(read_records(tmp_path))
+    assert str(error.value) == f'{path}: accuracy/top1 is {value} (%), expected 0 to 100.'
+
+
+def _detector(make_record, large, **changes):
+    metrics = {
+        'coco/bbox_mAP': metric(0.3, 'fraction'),
+        'coco/bbox_mAP_l': metric(large, 'fraction'),
+    }
+    return make_record(task='detection', metrics=metrics, **changes)
+
+
+def test_undefined_metrics_leave_an_empty_cell_and_no_mark_on_a_mean(make_record, tmp_path):
+    records = [_detector(make_record, 0.5, seed=0), _detector(make_record, None, seed=1)]
+    columns = ['box_ap', 'detection:coco/bbox_mAP_l']
+    table = build_table(records, columns=columns)
+    large = column_of(table, columns[1])
+    (row,) = table.rows
+    assert (row.cells[large.id].mean, row.cells[large.id].n) == (50, 1)
+    note = 'detection coco/bbox_mAP_l of MAE: undefined in 1 of 2 runs'
+    assert any(text.startswith(note) for text in footnotes(table))
+    # Undefined in every run, and only in this row.
+    records += [_detector(make_record, None, method='mixedae', seed=seed) for seed in (0, 1)]
+    table = build_table(records, columns=columns[1:])
+    mixedae = table.rows[1]
+    assert mixedae.method == 'mixedae' and mixedae.cells == {}
+    line = next(line for line in to_markdown(table).splitlines() if line.startswith('| MixedAE'))
+    assert line == '| MixedAE |  | 2 |'
+
+
+def test_old_records_mark_undefined_precision_by_minus_one(make_record, tmp_path):
+    changes = dict(
+        task='detection',
+        metrics={
+            'coco/bbox_mAP': metric(0.3, 'fraction'),
+            'coco/bbox_mAP_l': metric(1, 'fraction'),
+        },
+    )
+    _edited(make_record, tmp_path, 'coco/bbox_mAP_l', -1, **changes)
+    table = build_table(read_records(tmp_path), columns=['box_ap', 'detection:coco/bbox_mAP_l'])
+    assert [column.kind.key for column in table.columns] == ['box_ap']
+
+
+def test_two_records_of_one_id_make_no_table(make_record):
+    records = [make_record(id='f' * 12), make_record(id='f' * 12, task='knn')]
+    with pytest.raises(TableError, match='2 records have the id f{12}'):
+        build_table(records)
 
 
 def test_a_record_without_its_tasks_metric_is_named(make_record, tmp_path):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mixae.results.compare import build_table
-from mixae.results.describe import portable
+from mixae.results.environment import portable
 from mixae.results.names import COLUMNS
 from mixae.results.published import load_published
 from mixae.results.record import metric, read_records

@@ -16,11 +16,21 @@ from mmengine.config import Config
 
 from mixae.errors import RecordError
 from mixae.files import file_sha256
-from mixae.results import describe, schema
+from mixae.results import environment, schema
 from mixae.results import record as rec
-from mixae.results.describe import config_sha256, describe_config, portable
-from mixae.results.record import digest, metric, new_record, read_record, read_records, write_record
+from mixae.results.environment import portable
+from mixae.results.record import (
+    config_sha256,
+    describe_config,
+    digest,
+    metric,
+    new_record,
+    read_record,
+    read_records,
+    write_record,
+)
 
+ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads(files('mixae.results').joinpath('run_record.schema.json').read_text())
 
 
@@ -68,16 +78,16 @@ def test_commit_is_gits(tmp_path, monkeypatch):
         command = ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *arguments]
         return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
 
-    monkeypatch.setattr(describe, '_checkout', lambda: tmp_path.resolve())
-    assert describe._commit() == dict(hash=None, dirty=None)
+    monkeypatch.setattr(environment, '_checkout', lambda: tmp_path.resolve())
+    assert environment._commit() == dict(hash=None, dirty=None)
     git('init')
     (tmp_path / 'file').write_text('one')
     git('add', 'file')
     git('commit', '-m', 'one')
     head = git('rev-parse', 'HEAD').stdout.strip()
-    assert describe._commit() == dict(hash=head, dirty=False)
+    assert environment._commit() == dict(hash=head, dirty=False)
     (tmp_path / 'file').write_text('two')
-    assert describe._commit() == dict(hash=head, dirty=True)
+    assert environment._commit() == dict(hash=head, dirty=True)
 
 
 def test_scalars_of_numpy_and_torch_become_numbers(make_record):
@@ -313,6 +323,60 @@ def test_these_are_other_cells(make_record, tmp_path, changes):
     assert len(read_records(tmp_path)) == 2
 
 
+def test_two_records_of_one_id_are_refused_and_copies_of_one_are_one(make_record, tmp_path):
+    one = write_record(make_record(id='f' * 12), tmp_path / 'a')
+    (tmp_path / 'copy').mkdir()
+    (tmp_path / 'copy' / one.name).write_bytes(one.read_bytes())
+    (record,) = read_records(tmp_path)
+    two = write_record(make_record(id='f' * 12, task='knn'), tmp_path / 'b')
+    with pytest.raises(RecordError, match='2 different records have the id f{12}') as error:
+        read_records(tmp_path)
+    assert str(record.path) in str(error.value) and str(two) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'unit', 'message'),
+    [
+        ('accuracy/top1', 500, '%', r'accuracy/top1 is 500 \(%\), expected 0 to 100'),
+        ('accuracy/top1', -5, '%', r'is -5 \(%\), expected 0 to 100'),
+        ('coco/bbox_mAP', -1, 'fraction', r'is -1 \(fraction\), expected 0 to 1'),
+        ('coco/bbox_mAP', 31, 'fraction', 'expected 0 to 1'),
+        ('aft/nrmse', -0.1, '', 'expected 0 to inf'),
+        ('aft/r2', 1.1, '', 'expected -inf to 1'),
+        ('aft/cosine', -2, '', 'expected -1 to 1'),
+    ],
+)
+def test_a_value_that_a_metric_cannot_have_is_never_written(
+    make_record, tmp_path, name, value, unit, message
+):
+    with pytest.raises(RecordError, match=message):
+        make_record(metrics={name: metric(value, unit)})
+    record = make_record(metrics={name: metric(0.5, unit)})
+    record['metrics'][name]['value'] = value
+    with pytest.raises(RecordError, match=message):
+        write_record(record, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('value', [0, 100, 100 * (1 + 2e-7)])
+def test_the_ends_of_a_range_and_single_precision_are_within_it(make_record, value):
+    make_record(value=value, metrics={'accuracy/top1': metric(value)})
+
+
+def test_an_undefined_metric_is_null(make_record, tmp_path):
+    metrics = {
+        'coco/bbox_mAP': metric(0.3, 'fraction'),
+        'coco/bbox_mAP_l': metric(None, 'fraction'),
+    }
+    path = write_record(make_record(task='detection', metrics=metrics), tmp_path)
+    assert '"value": null' in path.read_text()
+    assert read_record(path)['metrics']['coco/bbox_mAP_l']['value'] is None
+
+
+def test_committed_records_keep_loading():
+    assert len(read_records(ROOT / 'docs' / 'results')) > 100
+
+
 def test_empty_and_missing_folders(tmp_path):
     with pytest.raises(RecordError, match='no run record'):
         read_records(tmp_path)
@@ -439,7 +503,7 @@ _PART = st.text('abcxyz019-_. @+é', min_size=1, max_size=6).filter(
 @given(st.lists(_PART, min_size=1, max_size=5))
 def test_no_absolute_path_gets_through(parts):
     found = portable('/' + '/'.join(parts))
-    assert not describe.is_machine_path(found)
+    assert not environment.is_machine_path(found)
     assert portable(found) == found
 
 
@@ -470,7 +534,7 @@ def test_config_hash_is_of_the_experiment_not_of_the_place():
 
 def test_config_hash_of_classes_and_functions_is_stable_across_processes():
     code = (
-        'from mixae.results.describe import config_sha256; import json;'
+        'from mixae.results.record import config_sha256; import json;'
         'print(config_sha256(dict(a=dict(type=json.JSONDecoder), b=json.dumps)))'
     )
     there = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)

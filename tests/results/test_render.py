@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from mixae.results.compare import build_table
-from mixae.results.describe import portable
+from mixae.results.environment import portable
 from mixae.results.published import load_published
 from mixae.results.record import metric, read_records, write_record
 from mixae.results.render.common import footnotes

@@ -18,7 +18,7 @@ from torch.utils.flop_counter import (
 from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin
 from mixae.models.backbones.vit import ARCHS
 from mixae.registry import HOOKS
-from mixae.results.describe import collect_environment, config_sha256, portable
+from mixae.results.record import collect_environment, config_sha256, portable
 
 # torch knows the cost of its attention kernels for GPUs, not of the one for CPUs.
 CPU_ATTENTION = {
@@ -138,9 +138,11 @@ class ProvenanceHook(Hook):
 
 
 def describe_length(cfg: Config) -> str | None:
-    """The length of a run as protocols name it: '100e', '160000i'; None for what has none."""
+    """The length of a run as protocols name it: '100e', '160000i', a kNN's k; None without one."""
     train_cfg = cfg.get('train_cfg') or {}
     probe = (cfg.get('test_cfg') or {}).get('probe') or {}
+    if 'k' in probe:
+        return str(probe['k'])
     epochs = train_cfg.get('max_epochs') or probe.get('epochs')
     if epochs:
         return f'{epochs}e'

@@ -14,9 +14,8 @@ from mixae.engine.hooks.provenance import (
     peak_memory_bytes,
 )
 from mixae.registry import HOOKS
-from mixae.results.describe import describe_config
-from mixae.results.names import unit_of
-from mixae.results.record import metric, new_record, write_record
+from mixae.results.names import unit_of as _unit
+from mixae.results.record import describe_config, metric, new_record, write_record
 
 
 @HOOKS.register_module()
@@ -83,7 +82,7 @@ class RunRecordHook(Hook):
                 n_train=_size(runner, 'train') or account.get('n_train'),
                 n_test=_size(runner, 'test'),
             ),
-            metrics={k: metric(v, *unit_of(k)) for k, v in metrics.items() if _is_number(v)},
+            metrics={k: metric(v, *_unit(k)) for k, v in metrics.items() if _is_number(v)},
             seed=runner.seed,
             pretraining=origin['pretraining'] if origin else None,
             config=describe_config(runner.cfg),

@@ -94,47 +94,35 @@
   }
 
   // ---- records ----
-  const plain = (value) => (value === null || value === undefined ? '–' : String(value));
-  const amount = (value, digits = 6) => (Math.abs(value) >= 1e12 ? value.toExponential(2)
-    : value.toLocaleString('en', { maximumSignificantDigits: digits }));
-  const known = (parts) => parts.filter(([value]) => value !== null && value !== undefined)
-    .map(([value, unit, digits]) => amount(value, digits) + unit).join('; ');
+  const ORDER = ['task', 'method', 'variant', 'metrics', 'seed', 'protocol', 'dataset', 'backbone', 'pretraining',
+    'command', 'config', 'commit', 'versions', 'device', 'cost', 'budget', 'notes', 'extra'];
   // A command as a shell takes it.
   const shell = (words) => words.map((word) => (/^[\w./:=@%+,-]+$/.test(word)
     ? word : `'${word.replaceAll("'", "'\\''")}'`)).join(' ');
 
-  function describe(record) {
-    const { backbone, dataset, protocol, commit, device, cost, pretraining } = record;
-    const lines = [
-      ['Run', `${record.task}, ${protocol.name} (version ${protocol.version}), seed ${plain(record.seed)}`],
-      ['Method', [record.method, ...Object.entries(record.variant).map(([k, v]) => `${k}=${v}`)].join(', ')],
-      ['Backbone', `${backbone.arch}, patch ${backbone.patch_size}, ${backbone.img_size} px`],
-      ['Data', [dataset.name, dataset.description, dataset.split && `split ${dataset.split}`,
-        dataset.n_train !== null && `${amount(dataset.n_train)} training images`,
-        dataset.n_test !== null && `${amount(dataset.n_test)} test images`].filter(Boolean).join('; ')],
-      ['Results', Object.entries(record.metrics).map(([name, m]) => `${name} ${amount(m.value)} ${m.unit}`).join('; ')],
-      ['Command', element('code', {}, shell(record.command))],
-      ['Config', element('code', {}, `${plain(record.config.path)} (sha256 ${record.config.sha256.slice(0, 12)}…)`)],
-      ['Commit', element('code', {}, commit.hash ? commit.hash + (commit.dirty ? ' with changes' : '') : 'not from a checkout')],
-      ['Versions', Object.entries(record.versions).map(([name, v]) => `${name} ${v}`).join(', ')],
-      ['Device', `${device.count} × ${device.name}; CPU threads: ${plain(device.cpu_threads)}`],
-      ['Cost', known([[cost.seconds, ' s'], [cost.images_seen, ' images'], [cost.flops, ' FLOPs'],
-        [cost.peak_memory_bytes && cost.peak_memory_bytes / 2 ** 30, ' GiB peak memory', 3]]) || 'not measured'],
-    ];
-    for (const [name, run] of [['Pre-training', pretraining], ['Teacher', pretraining?.teacher]]) {
-      if (!run) continue;
-      lines.push([name, [run.checkpoint, run.config, run.dataset,
-        known([[run.epochs, ' epochs'], [run.images_seen, ' images'], [run.seconds, ' s'], [run.flops, ' FLOPs']]),
-        run.device && `${plain(run.device_count)} × ${run.device}`,
-        run.labels_in_pretraining ? 'labels used' : 'no labels used'].filter(Boolean).join('; ')]);
+  // A part of a record on one line: 'key value; key value'.
+  function line(value) {
+    if (value === null) return '–';
+    if (typeof value === 'number') {
+      return Math.abs(value) >= 1e12 ? value.toExponential(2) : value.toLocaleString('en', { maximumSignificantDigits: 6 });
     }
-    if (record.budget) lines.push(['Budget', record.budget]);
-    if (record.notes) lines.push(['Notes', record.notes]);
+    if (Array.isArray(value)) return value.map(line).join(', ');
+    if (typeof value !== 'object') return String(value);
+    return Object.entries(value).map(([key, part]) => `${key} ${line(part)}`).join('; ') || '–';
+  }
+
+  function describe(record) {
+    const { text, ...config } = record.config;
+    const shown = { ...record, config, command: shell(record.command) };
+    shown.metrics = Object.entries(record.metrics).map(([name, { value, unit }]) => `${name} ${line(value)} ${unit}`);
     const list = element('dl');
-    for (const [name, value] of lines) list.append(element('dt', {}, name), element('dd', {}, value));
-    const folded = (title, text) => element('details', {}, element('summary', {}, title), element('pre', {}, text));
+    for (const name of ORDER.filter((part) => part in record)) {
+      const value = name === 'command' ? element('code', {}, shown[name]) : line(shown[name]);
+      list.append(element('dt', {}, name), element('dd', {}, value));
+    }
+    const folded = (title, content) => element('details', {}, element('summary', {}, title), element('pre', {}, content));
     const parts = [element('h3', {}, `${record.created} · ${record.id}`), list];
-    if (record.config.text) parts.push(folded('Configuration', record.config.text));
+    if (text) parts.push(folded('Configuration', text));
     parts.push(folded('Record without its curves (JSON)', JSON.stringify(record, null, 2)));
     return parts;
   }

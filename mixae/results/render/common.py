@@ -118,6 +118,12 @@ def _notes_on_cells(table: Table) -> Iterator[str]:
             'Δ: difference from the MAE row of the same source, protocol, backbone, pre-training '
             'data and images seen (or, where no MAE row has seen as many, epochs).'
         )
+    headers = {column.id: column.header for column in table.columns}
+    for row in table.rows:
+        for column_id, runs in row.undefined.items():
+            name = ' '.join(filter(None, (row.method_text, row.variant_text)))
+            header = headers.get(column_id, 'a column left out')
+            yield f'{header} of {name}: undefined in {runs} runs, which the mean leaves out.'
     if any(cell.is_delta for cell in cells):
         yield '"vs MAE": the source gives the difference from its MAE, not the level.'
     if any(row.labels_in_pretraining for row in table.rows):

@@ -1,8 +1,6 @@
-"""What a record says of the machine and the configuration, without a path of that machine."""
+"""What a record says of the machine, without a path of that machine."""
 
-import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 import re
@@ -10,8 +8,6 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-# Where a configuration was run and how far along it was say nothing about what it computes.
-_NOT_CONFIG = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'local_rank')
 _PACKAGES = {
     'mixae': ('mixae',),
     'mmengine': ('onedl-mmengine', 'mmengine'),
@@ -140,32 +136,3 @@ def _commit() -> dict:
         return dict(hash=git('rev-parse', 'HEAD'), dirty=bool(changes))
     except (OSError, subprocess.CalledProcessError):
         return dict(hash=None, dirty=None)
-
-
-def config_sha256(config: Mapping) -> str:
-    """The hash (hex) of a resolved configuration, the same for the same experiment everywhere.
-
-    Keys that only say where and how it ran (`work_dir`, `resume`, `load_from`, `launcher`, ...)
-    are left out, and machine paths are made relative, so it can be compared across machines.
-
-    Args:
-        config: a mapping, or an mmengine `Config`.
-    """
-    content = config.to_dict() if hasattr(config, 'to_dict') else dict(config)
-    content = {key: item for key, item in content.items() if key not in _NOT_CONFIG}
-    text = json.dumps(portable(content), sort_keys=True, default=_type_name)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _type_name(value) -> str:
-    # Not repr(): it may hold a memory address, and the hash would change from run to run.
-    kind = value if isinstance(value, type) or callable(value) else type(value)
-    return f'{kind.__module__}.{getattr(kind, "__qualname__", type(kind).__qualname__)}'
-
-
-def describe_config(config, path: str | os.PathLike | None = None) -> dict:
-    """A record's `config` block: path, `config_sha256` and the text (of an mmengine `Config`)."""
-    block = dict(path=path or getattr(config, 'filename', None), sha256=config_sha256(config))
-    if hasattr(config, 'pretty_text'):
-        block['text'] = config.pretty_text
-    return block
