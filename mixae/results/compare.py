@@ -9,11 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from mixae.errors import TableError
 from mixae.results.names import COLUMNS
+from mixae.results.paired import MOST_SEEDS, Difference, paired_difference
 from mixae.results.published import PublishedResult
 from mixae.results.record import RunRecord
 from mixae.results.rows import check_records, key_of, measured_rows, published_rows
 from mixae.results.table import (
     AS_PUBLISHED,
+    Cell,
     Column,
     Row,
     Table,
@@ -96,6 +98,9 @@ def _take_differences(rows: Sequence[Row]) -> None:
                 continue
             if not cell.is_delta and not other.is_delta:
                 cell.delta = cell.mean - other.mean
+                difference = paired_difference(cell.by_seed, other.by_seed)
+                if difference and difference.spread:
+                    cell.delta, cell.delta_half = difference.mean, difference.half
 
 
 def _baseline(row: Row, maes: Sequence[Row]) -> Row | None:
@@ -122,27 +127,68 @@ def _baseline(row: Row, maes: Sequence[Row]) -> Row | None:
 
 
 def _rank(table: Table) -> None:
-    """Mark best and second best, as printed: rows that print the same number share the mark."""
+    """Mark the best and the second best of each column where they are separable from all below.
+
+    Rows that are equal in truth are ranked in at most one column of twenty: the best is compared
+    with every other, at 95 % each, and the second best is looked for only below a best one.
+    """
+    measured = [row for row in table.rows if not row.source]
+    backbones = {row.backbone_text for row in measured}
+    seeds = 1
     for column in table.columns:
-        if column.kind.is_cost:
-            continue
         groups = defaultdict(list)
-        for row in table.rows:
+        for row in measured:
             cell = row.cells.get(column.id)
-            if cell and not cell.is_delta:
-                # A published number is comparable within its own table only.
-                group = key_of(row.source, cell.protocol, row.labels_in_pretraining, row.backbone)
-                groups[group].append(cell)
-        for cells in groups.values():
-            if len(cells) < 2:
-                continue
-            shown = sorted(
-                {round(cell.mean, column.digits) for cell in cells},
-                reverse=column.higher_is_better,
-            )
-            for cell in cells:
-                place = shown.index(round(cell.mean, column.digits)) + 1
-                cell.rank = place if place == 1 or (place == 2 and len(cells) > 2) else 0
+            if cell and not column.kind.is_cost:
+                group = key_of(cell.protocol, row.labels_in_pretraining, row.backbone)
+                groups[group].append((row, cell))
+                seeds = max(seeds, len(cell.by_seed))
+        for members in groups.values():
+            members.sort(key=lambda member: member[1].mean, reverse=column.higher_is_better)
+            for place in range(1, min(3, len(members))):
+                why_not = _rank_first(members[place - 1 :], place, column)
+                if why_not and place == 1:
+                    where = f' of {members[0][0].backbone_text}' if len(backbones) > 1 else ''
+                    table.undecided.append(f'{column.header}{where}: {why_not}.')
+                if why_not:
+                    break
+    if table.undecided and seeds == 1:
+        table.undecided = ['One seed: nothing is ranked, as nothing is known of the scatter.']
+
+
+def _rank_first(members: Sequence[tuple[Row, Cell]], place: int, column: Column) -> str:
+    """Give the first of these rows, best mean first, its rank; or say why it has none."""
+    (row, cell), *rivals = members
+    sign = 1 if column.higher_is_better else -1
+    tied = []
+    for other_row, other in rivals:
+        difference = paired_difference(cell.by_seed, other.by_seed)
+        if difference is None or difference.pairs < 2:
+            return f'not ranked, as {row.name} and {other_row.name} share fewer than two seeds'
+        as_printed = round(cell.mean, column.digits) == round(other.mean, column.digits)
+        if as_printed or sign * difference.mean <= difference.half:
+            tied.append((other_row, other, difference))
+    if not tied:
+        cell.rank = place
+        return ''
+    if place == 1:
+        cell.is_tied = True
+        for _, other, difference in tied:
+            other.is_tied, other.seeds_needed = True, difference.seeds_needed
+    (other_row, _, closest), more = tied[0], len(tied) - 1
+    names = f'{row.name} and {other_row.name}' + (f' (and {more} more)' if more else '')
+    return f'{names} are not separable: {_in_words(closest, column.digits)}'
+
+
+def _in_words(difference: Difference, digits: int) -> str:
+    mean, pairs = f'{difference.mean:+.{digits}f}', difference.pairs
+    if not difference.spread:
+        return f'{mean} in each of {pairs} seeds tells nothing of the scatter'
+    low, high = (difference.mean + sign * difference.half for sign in (-1, 1))
+    needed = difference.seeds_needed
+    needed = f'about {needed}' if needed else f'more than {MOST_SEEDS:,}'
+    interval = f'[{low:+.{digits}f}, {high:+.{digits}f}]'
+    return f'{mean} {interval} over {pairs} seeds; {needed} seeds would settle it'
 
 
 def _name_columns(columns: Sequence[Column]) -> None:

@@ -176,14 +176,28 @@ def _measured_column(
 
 def _measured_cell(found: list) -> Cell:
     numbers = [value for value, _ in found]
+    by_seed = defaultdict(list)
+    for value, record in found:
+        by_seed[_seed_key(record)].append(value)
     return Cell(
         statistics.fmean(numbers),
         statistics.stdev(numbers) if len(numbers) > 1 else None,
         len(numbers),
         len({_pretraining_key(record) for _, record in found} - {None}),
+        by_seed={seed: statistics.fmean(values) for seed, values in by_seed.items()},
         records=tuple(record['id'] for _, record in found),
         protocol=key_of(found[0][1]['protocol']),
     )
+
+
+def _seed_key(record: Mapping) -> str:
+    """What pairs a run with another row's: the seed of the pre-training, or of a run without one.
+
+    Several evaluations of one pre-training are one result: they say nothing of another one's.
+    """
+    pretraining = record['pretraining']
+    seed = pretraining['seed'] if pretraining else record['seed']
+    return f'unknown, {_pretraining_key(record) or record["id"]}' if seed is None else str(seed)
 
 
 def _pretraining_key(record: Mapping) -> str | None:

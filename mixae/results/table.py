@@ -41,17 +41,24 @@ class Cell:
     """One number of a table.
 
     `std` is the sample standard deviation over the `n` runs (None for one run); `pretrainings` is
-    how many different pre-training runs they started from. `delta` is the difference of the mean
-    from the MAE row's. `rank` is 1 (best), 2 (second best) or 0. `is_delta`: the published number
-    itself is a difference from MAE. `records` are the ids of the records behind it.
+    how many different pre-training runs they started from, `by_seed` their results by the seed that
+    pairs them with another row's. `delta` is the difference from the MAE row's cell, `delta_half`
+    half of its 95 % interval, where there is one. `rank` is 1 (best), 2 (second best) or 0;
+    `is_tied` where the best are not separable and this is one of them, `seeds_needed` how many
+    seeds would tell it from the highest. `is_delta`: the published number itself is a difference
+    from MAE. `records` are the ids of the records behind it.
     """
 
     mean: float
     std: float | None = None
     n: int = 1
     pretrainings: int = 0
+    by_seed: dict[str, float] = field(default_factory=dict)
     delta: float | None = None
+    delta_half: float | None = None
     rank: int = 0
+    is_tied: bool = False
+    seeds_needed: int | None = None
     is_delta: bool = False
     records: tuple[str, ...] = ()
     protocol: str = ''
@@ -83,6 +90,11 @@ class Row:
     @property
     def variant_text(self) -> str:
         return settings_text(self.variant)
+
+    @property
+    def name(self) -> str:
+        """Method and variant."""
+        return f'{self.method_text} {self.variant_text}'.rstrip()
 
     @property
     def backbone_text(self) -> str:
@@ -126,11 +138,15 @@ class Row:
 
 @dataclass
 class Table:
-    """Columns, rows (measured ones first), and the records behind the cells by id."""
+    """Columns, rows (measured ones first), and the records behind the cells by id.
+
+    `undecided` says of each column without a best row why it has none.
+    """
 
     columns: list[Column]
     rows: list[Row]
     records: dict[str, RunRecord]
+    undecided: list[str] = field(default_factory=list)
 
     @property
     def cells(self) -> list[Cell]:

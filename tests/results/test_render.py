@@ -18,6 +18,7 @@ from mixae.results.published import load_published
 from mixae.results.record import metric, read_records, write_record
 from mixae.results.render.common import footnotes
 from mixae.results.render.csv import to_csv
+from mixae.results.render.html import to_html
 from mixae.results.render.latex import escape_latex, to_latex
 from mixae.results.render.markdown import to_markdown
 from mixae.results.render.text import to_text
@@ -175,7 +176,8 @@ def test_every_measured_cell_leads_to_its_records_and_a_row_has_one_link(make_re
 
 
 def test_rows_of_a_whole_suite_are_short(demo_folder):
-    text = to_markdown(build_table(read_records(demo_folder)))
+    columns = ['finetune', 'linear', 'knn', 'miou', 'box_ap', 'images_seen', 'flops']
+    text = to_markdown(build_table(read_records(demo_folder), columns=columns))
     assert max(len(line) for line in text.splitlines() if line.startswith('| ')) < 300
 
 
@@ -211,20 +213,50 @@ def test_a_terminal_shows_every_number_at_any_width(demo_folder, width):
     assert 'Backbone: vit-micro/8, 64 px' in text, 'what all rows share is said once'
 
 
-def test_best_and_second_best_in_each_format(make_record):
-    records = [
-        make_record(method=name, value=value)
-        for name, value in (('mae', 50), ('mixedae', 52), ('ours', 51))
-    ]
-    table = build_table(records, columns=['linear'])
+def test_best_and_second_best_in_each_format(make_runs):
+    named = zip(('mae', 'mixedae', 'ours'), (50, 52, 51), range(3), strict=True)
+    runs = [run for name, value, shift in named for run in make_runs(value, shift, method=name)]
+    table = build_table(runs, columns=['linear'])
     rows = _markdown_table(to_markdown(table))[1:]
     marks = {row[0][0]: row[1][1] & {'strong_open', 'em_open'} for row in rows}
     assert marks == {'MAE': set(), 'MixedAE': {'strong_open'}, 'ours': {'em_open'}}
     text = to_text(table, width=150)
     assert '* 52.00' in text and '+ 51.00' in text and '*: best' in text
     latex = to_latex(table)
-    assert '\\textbf{52.00 ($\\Delta$ +2.00)}' in latex
-    assert '\\underline{51.00 (' in latex
+    assert '\\textbf{52.00 $\\pm$ 0.03 ($\\Delta$ +2.00 $\\pm$ 0.11)}' in latex
+    assert '\\underline{51.00 ' in latex
+    lines = list(csv.DictReader(io.StringIO(to_csv(table), newline='')))
+    assert [line['Linear (%) rank'] for line in lines] == ['', '1', '2']
+    low, high = (float(lines[1][f'Linear (%) delta {end}']) for end in ('low', 'high'))
+    assert (low, high) == pytest.approx((1.88616, 2.11384), abs=1e-5)
+
+
+def test_what_is_not_separable_in_each_format(make_runs):
+    runs = make_runs(50) + make_runs(50.01, 1, method='mixedae')
+    table = build_table(runs, columns=['linear'])
+    assert [row[1][0][:7] for row in _markdown_table(to_markdown(table))[1:]] == [
+        '≈ 50.00',
+        '≈ 50.01',
+    ]
+    assert '≈ 50.01' in to_text(table, width=150)
+    assert '$\\approx$ 50.01 $\\pm$' in to_latex(table)
+    first, second = csv.DictReader(io.StringIO(to_csv(table), newline=''))
+    assert {line['Linear (%) rank'] for line in (first, second)} == {'not separable'}
+    needed = first['Linear (%) seeds needed']
+    assert int(needed) > 3 and second['Linear (%) seeds needed'] == ''
+    why = f'not separable: +0.01 [-0.10, +0.12] over 3 seeds; about {needed} seeds would settle it.'
+    for text in (to_text(table, width=250), to_html(table)):
+        assert why in text and 'holds zero' in text
+    assert '<small>≈ not separable</small>' in to_html(table)
+
+
+def test_one_seed_says_so_in_each_format(make_record):
+    table = build_table([make_record(), make_record(method='mixedae')], columns=['linear'])
+    for text in (to_markdown(table), to_text(table, 250), to_latex(table), to_html(table)):
+        assert 'One seed: nothing is ranked' in text
+        assert '≈' not in text and '**' not in text and 'textbf' not in text
+    lines = csv.DictReader(io.StringIO(to_csv(table), newline=''))
+    assert {line['Linear (%) rank'] for line in lines} == {''}
 
 
 def test_labels_are_marked(make_record):

@@ -69,7 +69,8 @@ def cell_parts(cell: Cell, column: Column, n: int | None = None) -> tuple[str, s
         plural = 's' if cell.pretrainings > 1 else ''
         details.append(f'{cell.pretrainings} pre-training{plural}')
     if cell.delta is not None:
-        details.append(f'Δ {cell.delta:+.{column.digits}f}')
+        half = '' if cell.delta_half is None else f' ± {cell.delta_half:.{column.digits}f}'
+        details.append(f'Δ {cell.delta:+.{column.digits}f}{half}')
     return text, ', '.join(details)
 
 
@@ -107,23 +108,26 @@ def _notes_on_cells(table: Table) -> Iterator[str]:
             'Mean ± sample standard deviation (n - 1 in the denominator) over n runs of different '
             f'seeds{every}; where they share pre-training runs, the number of those is given.'
         )
-    if any(cell.rank for cell in cells):
+    if any(cell.rank or cell.is_tied for cell in cells):
         yield (
-            'Best and second best are marked within a column among rows of one backbone; measured '
-            'and published rows, and rows whose pre-training saw labels and those that did not, '
-            'are never ranked together. Equal as printed is equal.'
+            'Ranked are measured rows of one backbone and protocol, apart from those whose '
+            'pre-training saw labels: best or second best is what the 95 % interval of the paired '
+            "difference (Student's t over seeds) tells from every row below. ≈: not separable; the "
+            'interval holds zero.'
         )
+    yield from table.undecided
     if any(cell.delta is not None for cell in cells):
+        paired = any(cell.delta_half is not None for cell in cells)
         yield (
             'Δ: difference from the MAE row of the same source, protocol, backbone, pre-training '
-            'data and images seen (or, where no MAE row has seen as many, epochs).'
+            'data and images seen (or, where no MAE row has seen as many, epochs)'
+            + ('; ± half of its 95 % interval over paired seeds.' if paired else '.')
         )
     headers = {column.id: column.header for column in table.columns}
     for row in table.rows:
         for column_id, runs in row.undefined.items():
-            name = ' '.join(filter(None, (row.method_text, row.variant_text)))
             header = headers.get(column_id, 'a column left out')
-            yield f'{header} of {name}: undefined in {runs} runs, which the mean leaves out.'
+            yield f'{header} of {row.name}: undefined in {runs} runs, which the mean leaves out.'
     if any(cell.is_delta for cell in cells):
         yield '"vs MAE": the source gives the difference from its MAE, not the level.'
     if any(row.labels_in_pretraining for row in table.rows):
@@ -159,7 +163,7 @@ def _notes_on_sources(table: Table) -> Iterator[str]:
     for row in table.rows:
         for note in row.notes:
             note = one_line(note).rstrip('.')
-            told[row.source, note].append(f'{row.method_text} {row.variant_text}'.rstrip())
+            told[row.source, note].append(row.name)
     for (source, note), names in told.items():
         place = f'{source}, {names[0]}' if len(set(names)) == 1 else source
         yield f'{place}: {note}.'

@@ -7,12 +7,16 @@ import json
 from mixae.results.render.common import one_line
 from mixae.results.table import Cell, Table
 
+_PARTS = ('std', 'n', 'delta', 'delta low', 'delta high', 'rank', 'seeds needed', 'records')
+
 
 def to_csv(table: Table) -> str:
     """The numbers in full precision.
 
-    Each metric has six columns: the mean (header and unit), then std, n, delta, rank (1, 2 or
-    nothing) and the ids of its records; the records of the whole row stand at its end.
+    Each metric has the mean (header and unit) and the columns of `_PARTS`: the difference from MAE
+    with the ends of its 95 % interval, rank (1, 2, 'not separable' or nothing), the seeds that
+    would tell the row from the highest, and the ids of its records. The records of the whole row
+    stand at its end.
     """
     lines = []
     head = ['method', 'variant', 'backbone', 'pretraining_dataset', 'epochs', 'images_seen']
@@ -22,8 +26,7 @@ def to_csv(table: Table) -> str:
             unit = f' ({column.kind.unit})' if column.kind.unit else ''
             head.append(column.header + unit)
         else:
-            parts = ('', ' std', ' n', ' delta', ' rank', ' records')
-            head += [column.title + part for part in parts]
+            head += [column.title, *(f'{column.title} {part}' for part in _PARTS)]
     lines.append([*head, 'records', 'notes'])
     for row in table.rows:
         pretraining = row.pretraining or {}
@@ -39,16 +42,23 @@ def to_csv(table: Table) -> str:
             cell = row.cells.get(column.id)
             if column.kind.is_cost:
                 line.append(_value(cell))
-            elif cell is None:
-                line += [None] * 6
             else:
-                line += [_value(cell), cell.std, cell.n if cell.records else None, cell.delta]
-                line += [cell.rank or None, ' '.join(cell.records)]
+                line += [_value(cell), *_parts(cell)]
         ids = ' '.join(record['id'] for record in row.records)
         lines.append([*line, ids, ' '.join(row.notes)])
     out = io.StringIO()
     csv.writer(out).writerows([_safe(value) for value in line] for line in lines)
     return out.getvalue()
+
+
+def _parts(cell: Cell | None) -> list:
+    if cell is None:
+        return [None] * len(_PARTS)
+    half = cell.delta_half
+    ends = [None, None] if half is None else [cell.delta - half, cell.delta + half]
+    rank = 'not separable' if cell.is_tied else cell.rank or None
+    n = cell.n if cell.records else None
+    return [cell.std, n, cell.delta, *ends, rank, cell.seeds_needed, ' '.join(cell.records)]
 
 
 def _value(cell: Cell | None) -> float | str | None:

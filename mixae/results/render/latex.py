@@ -22,6 +22,7 @@ _ESCAPED = {
     ']': '{]}',
     '±': r'$\pm$',
     'Δ': r'$\Delta$',
+    '≈': r'$\approx$',
     '×': r'$\times$',
     '†': r'$\dagger$',
 }
@@ -58,6 +59,8 @@ def _cell(cell: Cell | None, column: Column, n: int | None) -> str:
     if cell is None:
         return '--'
     text = escape_latex(cell_text(cell, column, n))
+    if cell.is_tied:
+        return rf'$\approx$ {text}'
     return {0: text, 1: rf'\textbf{{{text}}}', 2: rf'\underline{{{text}}}'}[cell.rank]
 
 

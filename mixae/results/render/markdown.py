@@ -49,6 +49,8 @@ def _cell(cell: Cell | None, column: Column, n: int | None) -> str:
     if cell is None:
         return ''
     text = escape_markdown(cell_text(cell, column, n))
+    if cell.is_tied:
+        return f'≈ {text}'
     return {0: text, 1: f'**{text}**', 2: f'*{text}*'}[cell.rank]
 
 
@@ -71,8 +73,7 @@ def _records(table: Table, rows: list[Row], base: Path) -> list[str]:
                 behind.setdefault(cell.records, []).append(escape_markdown(column.header))
                 paths |= {record_id: table.records[record_id].path for record_id in cell.records}
         told = (f'{", ".join(names)} [{"] [".join(ids)}]' for ids, names in behind.items())
-        name = escape_markdown(f'{row.method_text} {row.variant_text}')
-        lines.append(f'{number}. {name}: {"; ".join(told)}')
+        lines.append(f'{number}. {escape_markdown(row.name)}: {"; ".join(told)}')
     lines += ['', '</details>', '']
     return lines + [f'[{id_}]: <{_link(path, base)}>' for id_, path in paths.items() if path]
 

@@ -68,7 +68,8 @@ def _column(column: Column, rows: Sequence[Row], n: int | None) -> list[Text]:
         lines = []
         if cell is not None:
             value, details = cell_parts(cell, column, n)
-            lines = filter(None, (('', '* ', '+ ')[cell.rank] + value, details))
+            mark = '≈ ' if cell.is_tied else ('', '* ', '+ ')[cell.rank]
+            lines = filter(None, (mark + value, details))
         texts.append(Text('\n').join(map(_terminal, lines)))
     return texts
 
