@@ -5,17 +5,24 @@ Records hold the keys; tables, the page and model index files show the names.
 
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Setting = str | float | bool | None
 
 
 @dataclass(frozen=True)
 class Method:
-    """`name` is for people; the rest says what OpenMMLab's model index wants to know of a paper."""
+    """`name` is for people, `defaults` are the settings that a row of a table need not show.
+
+    The rest says what OpenMMLab's model index wants to know of a paper.
+    """
 
     name: str
     title: str = ''
     url: str = ''
     techniques: tuple[str, ...] = ()
+    defaults: Mapping[str, Setting] = field(default_factory=dict)
 
 
 METHODS = {
@@ -32,13 +39,30 @@ METHODS = {
         'Mixed Autoencoder for Self-supervised Visual Representation Learning',
         'https://arxiv.org/abs/2303.17152',
         ('AdamW', 'Image mixing', 'Homologous recognition'),
+        dict(mode='topk', mix_ratio=0.25, topk='auto', contrast=0.1, segment_embed=True),
     ),
     'imae': Method(
         'i-MAE',
         'i-MAE: Are Latent Representations in Masked Autoencoders Linearly Separable?',
         'https://arxiv.org/abs/2210.11470',
         ('AdamW', 'Image mixing', 'Distillation'),
+        dict(
+            distill=1.0,
+            disentangle=True,
+            branches='both',
+            mix='beta=1.0',
+            mask_ratio=0.75,
+            loss_on='masked',
+            same_class_ratio='off',
+        ),
     ),
+}
+
+# How configs of other versions wrote what is now written otherwise.
+_SPELLINGS = {
+    ('topk', 'off'): 'auto',
+    ('distill', True): 1.0,
+    ('disentangle', 'mixae.Disentanglement'): True,
 }
 
 # As configs name data sets: as the papers do. Published numbers are found by these.
@@ -129,6 +153,22 @@ COLUMNS = {
 def method_name(key: str) -> str:
     """A method's name for people; a method of a user's own is its own name."""
     return METHODS[key].name if key in METHODS else key
+
+
+def settings_apart(method: str, variant: Mapping[str, Setting]) -> dict[str, Setting]:
+    """What of a record's variant differs from the method's default, each setting spelt one way.
+
+    A method of a user's own has no defaults here: its variant stays as it is.
+    """
+    if method not in METHODS:
+        return dict(variant)
+    defaults, apart = METHODS[method].defaults, {}
+    for name, value in variant.items():
+        value = 'off' if value is None or value is False else value
+        value = _SPELLINGS.get((name, value), value)
+        if name not in defaults or value != defaults[name]:
+            apart[name] = value
+    return apart
 
 
 def dataset_name(key: str) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from mixae.errors import RecordError
 from mixae.results.environment import collect_environment, portable
-from mixae.results.names import check_value
+from mixae.results.names import check_value, settings_apart
 from mixae.results.schema import find_problems
 
 SCHEMA_VERSION = 1
@@ -311,9 +311,8 @@ def cell_key(record: Mapping) -> str:
     pretraining = record['pretraining'] or {}
     return _canonical(
         [
-            *(record[key] for key in ('task', 'protocol', 'method', 'variant', 'backbone')),
-            record['dataset'],
-            record['seed'],
+            *(record[key] for key in ('task', 'protocol', 'method', 'backbone', 'dataset', 'seed')),
+            settings_apart(record['method'], record['variant']),
             *(
                 pretraining.get(key)
                 for key in (

@@ -18,6 +18,7 @@ from mixae.results.names import (
     dataset_name,
     in_percent,
     is_undefined,
+    settings_apart,
 )
 from mixae.results.published import PublishedResult
 from mixae.results.record import RunRecord
@@ -94,7 +95,9 @@ def _row_key(record: Mapping) -> str:
     pretraining = record['pretraining'] or {}
     names = ('dataset', 'epochs', 'images_seen', 'labels_in_pretraining')
     return key_of(
-        *(record[name] for name in ('method', 'variant', 'backbone')),
+        record['method'],
+        settings_apart(record['method'], record['variant']),
+        record['backbone'],
         record['pretraining'] is None,
         *(pretraining.get(name) for name in names),
     )
@@ -105,7 +108,7 @@ def _measured_row(record: RunRecord) -> Row:
     names = ('dataset', 'epochs', 'images_seen')
     return Row(
         record['method'],
-        record['variant'],
+        settings_apart(record['method'], record['variant']),
         record['backbone'],
         pretraining and {name: pretraining[name] for name in names},
         bool(pretraining and pretraining['labels_in_pretraining']),
@@ -276,7 +279,7 @@ def _published_key(result: PublishedResult) -> str:
 def _published_row(result: PublishedResult) -> Row:
     return Row(
         result.method,
-        result.variant,
+        settings_apart(result.method, result.variant),
         result.backbone,
         result.pretraining and {**result.pretraining, 'images_seen': None},
         result.labels_in_pretraining,

@@ -4,14 +4,17 @@ import csv
 import io
 import json
 import statistics
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.config import Config
 
-from mixae.errors import TableError
+from mixae.engine.hooks.provenance import describe_variant
+from mixae.errors import RecordError, TableError
 from mixae.results.compare import build_table, leading_metric
-from mixae.results.names import COLUMNS
+from mixae.results.names import COLUMNS, METHODS, settings_apart
 from mixae.results.published import load_published
 from mixae.results.record import digest, metric, read_records, write_record
 from mixae.results.render.common import footnotes
@@ -19,6 +22,7 @@ from mixae.results.render.csv import to_csv
 from mixae.results.render.markdown import escape_markdown, to_markdown
 from mixae.results.table import select_published
 
+ROOT = Path(__file__).parents[2]
 PUBLISHED = load_published()
 
 
@@ -291,6 +295,44 @@ def test_scratch_stands_in_the_fine_tuning_column(make_runs):
     assert "from scratch: protocol 'training from scratch' 1" in '\n'.join(footnotes(other))
 
 
+def test_a_variant_is_what_differs_from_the_default_however_it_is_spelt(make_runs):
+    old = dict(contrast=0.1, mix_ratio=0.25, mode='topk', segment_embed=True, topk=None)
+    spellings = [old, old | dict(topk='auto'), {}]
+    runs = [run for v in spellings for run in make_runs(50, method='mixedae', variant=v)]
+    for number, run in enumerate(runs):
+        run['seed'] = run['pretraining']['seed'] = number
+    imae = dict(branches='both', distill=True, mix='beta=1.0')  # before there was disentangle
+    others = [imae, imae | dict(distill=1.0, disentangle='mixae.Disentanglement')]
+    off = [imae | dict(distill=False), imae | dict(distill=None, disentangle=True)]
+    for start, variants in ((20, others), (40, off)):
+        for seed, variant in enumerate(variants, start=start):
+            runs += make_runs(40, method='imae', variant=variant)
+            for at, run in enumerate(runs[-3:]):
+                run['seed'] = run['pretraining']['seed'] = 10 * seed + at
+    mine = dict(topk=None, flag=True)
+    runs += make_runs(30, method='mine', variant=mine)
+    table = build_table(runs, columns=['linear'])
+    shown = [(row.method, row.variant, len(row.records)) for row in table.rows]
+    assert shown == [
+        ('mixedae', {}, 9), ('imae', {}, 6), ('imae', dict(distill='off'), 6), ('mine', mine, 3),
+    ]  # fmt: skip
+
+
+def test_two_spellings_of_one_run_are_one_cell(make_record, tmp_path):
+    for variant in (dict(distill=True), dict(distill=1.0)):
+        write_record(make_record(method='imae', variant=variant), tmp_path)
+    with pytest.raises(RecordError, match='2 records for one cell'):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize('method', ['mixedae', 'imae'])
+def test_the_defaults_are_those_of_the_configs(method):
+    config = Config.fromfile(ROOT / f'configs/_base_/models/{method}.py')
+    variant = describe_variant(config)
+    assert variant.keys() == METHODS[method].defaults.keys()
+    assert settings_apart(method, variant) == {}
+
+
 # ---- cost ------------------------------------------------------------------------------------
 
 
@@ -449,7 +491,7 @@ def test_measured_separability_stands_beside_the_papers_table_4(make_record):
     assert [column.unit for column in table.columns if not column.kind.is_cost] == ['%'] + 6 * ['']
     measured = [row for row in table.rows if not row.source]
     assert [(row.method, row.variant) for row in measured] == [
-        ('mae', {}), ('imae', no_distill), ('imae', default),
+        ('mae', {}), ('imae', {}), ('imae', dict(distill='off')),
     ]  # fmt: skip
     text = to_csv(table)
     lines = list(csv.DictReader(io.StringIO(text, newline='')))
@@ -457,7 +499,7 @@ def test_measured_separability_stands_beside_the_papers_table_4(make_record):
         (line['method'], line['source']): line
         for line in lines
         if line['source'] in ('measured', 'published: i-MAE, Table 4')
-        and json.loads(line['variant']) in ({}, default)
+        and json.loads(line['variant']) == {}
     }
     assert float(after['imae', 'measured']['Fine-tune (%)']) == 90
     assert float(after['imae', 'measured']['Cosine after']) == 0.9

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mixae.results.names import method_name
+from mixae.results.names import method_name, settings_apart
 from mixae.results.record import RunRecord
 from mixae.results.render.common import one_line
 from mixae.results.table import Column, Row, Table, settings_text
@@ -115,7 +115,7 @@ def curve_charts(records: Sequence[RunRecord]) -> tuple[list[Chart], int]:
     """
     runs: dict[tuple[str, str], dict[str, dict]] = defaultdict(dict)
     for record in records:
-        settings = settings_text(record['variant'])
+        settings = settings_text(settings_apart(record['method'], record['variant']))
         row = ', '.join(filter(None, (method_name(record['method']), settings)))
         for name, curve in record.get('curves', {}).items():
             # The records of all evaluations of one pre-training carry the same.
