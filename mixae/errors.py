@@ -4,9 +4,27 @@ Every other exception is a defect and keeps its traceback. Tools catch :class:`M
 place (:func:`mixae.engine.launch.run_tool`).
 """
 
+import re
+
+_UNSEEN = re.compile(r'[^\n\t -~]')
+
+
+def visible(text: str) -> str:
+    r"""`text` with what is obeyed instead of seen spelt out, as Python spells it: `\x1b`, `\u202e`.
+
+    Escape sequences would steer a terminal and bidirectional controls turn a name around, wherever
+    a name of others is shown. Line breaks and tabs stay.
+    """
+    if text.isprintable():
+        return text
+    return _UNSEEN.sub(lambda c: c[0] if c[0].isprintable() else ascii(c[0])[1:-1], text)
+
 
 class MixaeError(Exception):
-    """A message to a person."""
+    """A message to a person, in which nothing steers the terminal."""
+
+    def __init__(self, *args) -> None:
+        super().__init__(*(visible(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class ConfigError(MixaeError, ValueError):

@@ -2,13 +2,11 @@
 """Turn run records into a table, one self-contained HTML page, or a model index file."""
 
 import argparse
-import contextlib
 import sys
 
-# The mm* packages print when they are imported; the standard output is for the table.
-with contextlib.redirect_stdout(sys.stderr):
-    from mixae.results.compare import COLUMNS, DEFAULT_COLUMNS
-    from mixae.results.write import FORMATS, PUBLISHED, write_leaderboard
+from mixae.errors import MixaeError
+from mixae.results.names import COLUMNS
+from mixae.results.write import FORMATS, PUBLISHED, write_leaderboard
 
 
 def parse_args():
@@ -19,7 +17,7 @@ def parse_args():
     parser.add_argument(
         '--columns',
         nargs='+',
-        default=list(DEFAULT_COLUMNS),
+        default=list(COLUMNS),
         metavar='COLUMN',
         help=f'of {", ".join(COLUMNS)}, or task:metric (default: all that the records fill)',
     )
@@ -54,7 +52,7 @@ def main():
             args.title,
             args.method,
         )
-    except ValueError as error:
+    except MixaeError as error:
         sys.exit(f'leaderboard: {error}')
     if args.out is None:
         sys.stdout.write(text)

@@ -2,14 +2,13 @@
 
 from mixae.errors import RecordError
 from mixae.files import file_sha256
+from mixae.results.environment import collect_environment, portable
 from mixae.results.record import (
     RunRecord,
-    collect_environment,
     config_sha256,
     describe_config,
     metric,
     new_record,
-    portable,
     read_record,
     read_records,
     write_record,

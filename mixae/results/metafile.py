@@ -5,44 +5,8 @@ from collections.abc import Sequence
 import yaml
 
 from mixae.errors import TableError
+from mixae.results.names import INDEX_METRICS, METHODS, TASKS, in_percent, is_undefined
 from mixae.results.record import RunRecord
-
-# The papers: title, link, and what OpenMMLab's index calls the training techniques.
-PAPERS = {
-    'mae': dict(
-        name='MAE',
-        title='Masked Autoencoders Are Scalable Vision Learners',
-        url='https://arxiv.org/abs/2111.06377',
-        techniques=['AdamW'],
-    ),
-    'mixedae': dict(
-        name='MixedAE',
-        title='Mixed Autoencoder for Self-supervised Visual Representation Learning',
-        url='https://arxiv.org/abs/2303.17152',
-        techniques=['AdamW', 'Image mixing', 'Homologous recognition'],
-    ),
-    'imae': dict(
-        name='i-MAE',
-        title='i-MAE: Are Latent Representations in Masked Autoencoders Linearly Separable?',
-        url='https://arxiv.org/abs/2210.11470',
-        techniques=['AdamW', 'Image mixing', 'Distillation'],
-    ),
-}
-TASKS = {
-    'finetune': 'Image Classification',
-    'linear': 'Image Classification',
-    'knn': 'Image Classification',
-    'detection': 'Object Detection',
-    'instance': 'Instance Segmentation',
-    'semseg': 'Semantic Segmentation',
-}
-METRICS = {
-    'accuracy/top1': 'Top 1 Accuracy',
-    'accuracy/top5': 'Top 5 Accuracy',
-    'coco/bbox_mAP': 'box AP',
-    'coco/segm_mAP': 'mask AP',
-    'mIoU': 'mIoU',
-}
 
 
 def to_metafile(records: Sequence[RunRecord], method: str) -> str:
@@ -58,26 +22,27 @@ def to_metafile(records: Sequence[RunRecord], method: str) -> str:
     Raises:
         TableError: an unknown method, or no record of it.
     """
-    if method not in PAPERS:
-        raise TableError(f'method={method!r}: expected one of {", ".join(PAPERS)}.')
+    papers = [name for name, about in METHODS.items() if about.url]
+    if method not in papers:
+        raise TableError(f'method={method!r}: expected one of {", ".join(papers)}.')
     own = [record for record in records if record['method'] == method and record['pretraining']]
     if not own:
         raise TableError(f'none of {len(records)} records is of a pre-trained {method}.')
     runs: dict[str, list[RunRecord]] = {}
     for record in sorted(own, key=lambda r: (_model_name(r), r['task'], r['created'])):
         runs.setdefault(record['pretraining']['sha256'] or _model_name(record), []).append(record)
-    paper = PAPERS[method]
+    paper = METHODS[method]
     collection = dict(
-        Name=paper['name'],
+        Name=paper.name,
         Metadata={
             'Architecture': sorted({record['backbone']['arch'] for record in own}),
             'Training Data': sorted({r['pretraining']['dataset'] for r in own}),
-            'Training Techniques': paper['techniques'],
+            'Training Techniques': list(paper.techniques),
         },
-        Paper=dict(Title=paper['title'], URL=paper['url']),
+        Paper=dict(Title=paper.title, URL=paper.url),
         README=f'configs/{method}/README.md',
     )
-    models = [_model(found, paper['name']) for found in runs.values()]
+    models = [_model(found, paper.name) for found in runs.values()]
     text = yaml.safe_dump(
         dict(Collections=[collection], Models=models),
         sort_keys=False,
@@ -126,18 +91,18 @@ def _model(records: Sequence[RunRecord], collection: str) -> dict:
         Metadata={key: value for key, value in metadata.items() if value is not None},
         Config=pretraining['config'],
         Weights=None,
-        Results=[_result(record) for record in records if record['task'] in TASKS],
+        Results=[_result(record) for record in records if TASKS[record['task']].index],
     )
 
 
 def _result(record: RunRecord) -> dict:
     values = {
-        METRICS[name]: round(metric['value'] * (100 if metric['unit'] == 'fraction' else 1), 2)
+        INDEX_METRICS[name]: round(in_percent(metric['value'], metric['unit'])[0], 2)
         for name, metric in record['metrics'].items()
-        if name in METRICS
+        if name in INDEX_METRICS and not is_undefined(name, metric['value'])
     }
     return dict(
-        Task=TASKS[record['task']],
+        Task=TASKS[record['task']].index,
         Dataset=record['dataset']['name'],
         Protocol=f'{record["protocol"]["name"]} {record["protocol"]["version"]}',
         Metrics=values,

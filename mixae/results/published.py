@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from mixae.errors import TableError
+
 _TABLE = {'source', 'table', 'unit', 'columns', 'rows', 'delta', 'note'}
 _COLUMN = {'dataset', 'task', 'metric', 'protocol', 'pretrained_on', 'higher_is_better'}
 _ROW = {
@@ -59,14 +61,14 @@ def load_published(path: str | Path | None = None) -> list[PublishedResult]:
         path: a file in the form of `published.yaml` (default: the one that ships with mixae).
 
     Raises:
-        ValueError: names the file, the table and what does not fit (a row whose number of values is
+        TableError: names the file, the table and what does not fit (a row whose number of values is
             not that of the columns, an unknown key or source, a value that is no number).
     """
     path = Path(path) if path else Path(__file__).with_name('published.yaml')
     try:
         document = yaml.safe_load(path.read_text(encoding='utf-8'))
     except yaml.YAMLError as error:
-        raise ValueError(f'{path}: not readable as YAML: {error}') from error
+        raise TableError(f'{path}: not readable as YAML: {error}') from error
     return [
         result
         for table in document['tables']
@@ -78,7 +80,7 @@ def _unfold(table: dict, sources: dict, path: Path) -> Iterator[PublishedResult]
     place = f'{path}: {table.get("source")}, {table.get("table")}'
     _check_keys(table, _TABLE, required={'source', 'table', 'unit', 'columns', 'rows'}, place=place)
     if table['source'] not in sources:
-        raise ValueError(f'{place}: unknown source; the file has {", ".join(sources)}.')
+        raise TableError(f'{place}: unknown source; the file has {", ".join(sources)}.')
     source = sources[table['source']]
     for column in table['columns']:
         required = {'dataset', 'task', 'metric', 'protocol'}
@@ -87,7 +89,7 @@ def _unfold(table: dict, sources: dict, path: Path) -> Iterator[PublishedResult]
         _check_keys(row, _ROW, required={'method', 'values'}, place=f'{place}, a row')
         entries = row.get('entries', [None] * len(table['columns']))
         if not len(row['values']) == len(entries) == len(table['columns']):
-            raise ValueError(
+            raise TableError(
                 f'{place}, row {row["method"]}: {len(row["values"])} values and {len(entries)} '
                 f'entries for {len(table["columns"])} columns.'
             )
@@ -95,7 +97,7 @@ def _unfold(table: dict, sources: dict, path: Path) -> Iterator[PublishedResult]
             if value is None:
                 continue
             if not isinstance(value, (int, float)):
-                raise ValueError(f'{place}, row {row["method"]}: {value!r} is not a number.')
+                raise TableError(f'{place}, row {row["method"]}: {value!r} is not a number.')
             data = column.get('pretrained_on', column['dataset'])
             setup = source['setups'].get(data, {})
             scratch = row['method'] == 'scratch'
@@ -126,6 +128,6 @@ def _unfold(table: dict, sources: dict, path: Path) -> Iterator[PublishedResult]
 
 def _check_keys(given: dict, known: set, required: set, place: str) -> None:
     if unknown := given.keys() - known:
-        raise ValueError(f'{place}: unknown {sorted(unknown)}; known are {sorted(known)}.')
+        raise TableError(f'{place}: unknown {sorted(unknown)}; known are {sorted(known)}.')
     if missing := required - given.keys():
-        raise ValueError(f'{place}: {sorted(missing)} missing in {json.dumps(given)[:80]}.')
+        raise TableError(f'{place}: {sorted(missing)} missing in {json.dumps(given)[:80]}.')

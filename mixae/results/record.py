@@ -6,57 +6,33 @@ device, what it cost and what came out. Tables are built from records and publis
 """
 
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import re
-import subprocess
 import sys
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-
-from jsonschema import Draft202012Validator
 
 from mixae.errors import RecordError
 from mixae.files import write_whole
+from mixae.results.environment import collect_environment, portable
+from mixae.results.names import check_value, settings_apart
+from mixae.results.schema import find_problems
 
 SCHEMA_VERSION = 1
 SUFFIX = '.record.json'
-_MAX = sys.float_info.max
 
 # Where a configuration was run and how far along it was say nothing about what it computes.
 _NOT_CONFIG = ('work_dir', 'resume', 'load_from', 'launcher', 'log_level', 'local_rank')
-_PACKAGES = {
-    'mixae': ('mixae',),
-    'mmengine': ('onedl-mmengine', 'mmengine'),
-    'mmcv': ('onedl-mmcv', 'mmcv'),
-    'mmpretrain': ('onedl-mmpretrain', 'mmpretrain'),
-    'mmdet': ('onedl-mmdetection', 'mmdet'),
-    'mmseg': ('onedl-mmsegmentation', 'mmsegmentation'),
-    'torch': ('torch',),
-    'torchvision': ('torchvision',),
-    'numpy': ('numpy',),
-    'scikit-learn': ('scikit-learn',),
-    'timm': ('timm',),
-}
-_ABSOLUTE = re.compile(r'(?<![\w/.~)\]])(?:/[\w.@%+~-]+){2,}/?|\b[A-Za-z]:\\[^\s\'"]+')
 
 
 class RunRecord(dict):
     """A record's content, as a dict, and the file it was read from (`path`, None for a new one)."""
 
     path: Path | None = None
-
-
-@cache
-def _validator() -> Draft202012Validator:
-    schema = Path(__file__).with_name('run_record.schema.json')
-    return Draft202012Validator(json.loads(schema.read_text(encoding='utf-8')))
 
 
 def digest(record: Mapping) -> str:
@@ -67,107 +43,6 @@ def digest(record: Mapping) -> str:
 
 def _canonical(value) -> str:
     return json.dumps(value, sort_keys=True, separators=(',', ':'), ensure_ascii=False)
-
-
-def portable(value, roots: Sequence[str | os.PathLike] = ()):
-    """`value` as plain JSON without a path of this machine.
-
-    Args:
-        value: anything a record may hold; paths, NumPy and torch scalars, tuples and mappings are
-            turned into JSON's types.
-        roots: folders that paths are written relative to, tried in turn before the current folder
-            and the checkout. A path under none of them keeps its last component only.
-    """
-    bases = [Path(root).absolute() for root in (*roots, Path.cwd(), _checkout())]
-    if isinstance(value, os.PathLike):
-        path = Path(value)
-        return _relative(str(path), bases) if path.is_absolute() else path.as_posix()
-    if isinstance(value, str):
-        if _is_one_path(value):
-            return _relative(value, bases)
-        return _ABSOLUTE.sub(lambda found: _relative(found.group(), bases), value)
-    if isinstance(value, Mapping):
-        return {str(key): portable(item, roots) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [portable(item, roots) for item in value]
-    if hasattr(value, 'tolist'):  # NumPy and torch, scalars and arrays
-        return value.tolist()
-    return value
-
-
-def _relative(path: str, bases: Sequence[Path]) -> str:
-    if re.match(r'[A-Za-z]:\\', path):
-        return path.rstrip('\\').rsplit('\\', 1)[-1]
-    for base in bases:
-        if Path(path).is_relative_to(base):
-            return Path(path).relative_to(base).as_posix()
-    return Path(path).name or '.'
-
-
-def _checkout() -> Path:
-    return Path(__file__).resolve().parents[2]
-
-
-def collect_environment() -> dict:
-    """What a record says about the machine: `{'versions': .., 'device': .., 'commit': ..}`.
-
-    `versions` holds Python and every installed package that can change a number, `device` the
-    accelerator (or the CPU) with the number of processes, `commit` the checkout's commit and
-    whether tracked files differ from it (both None where the package is not in a git checkout).
-    """
-    versions = {'python': platform.python_version()}
-    for name, distributions in _PACKAGES.items():
-        for distribution in distributions:
-            try:
-                versions[name] = importlib.metadata.version(distribution)
-                break
-            except importlib.metadata.PackageNotFoundError:
-                continue
-    return dict(versions=versions, device=_device(), commit=_commit())
-
-
-def _device() -> dict:
-    import torch  # here: reading records and building tables must not wait for torch
-
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if torch.cuda.is_available():
-        name = torch.cuda.get_device_name()
-    else:
-        name = f'CPU: {_cpu_name()}'
-    return dict(
-        name=name,
-        count=torch.distributed.get_world_size() if distributed else 1,
-        cpu_threads=torch.get_num_threads(),
-    )
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path('/proc/cpuinfo').read_text().splitlines():
-            if line.startswith('model name'):
-                return line.split(':', 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
-
-
-def _commit() -> dict:
-    def git(*arguments):
-        return subprocess.run(
-            ['git', '-C', str(_checkout()), *arguments],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    try:
-        # A package installed into some other project's checkout is not described by that commit.
-        if Path(git('rev-parse', '--show-toplevel')).resolve() != _checkout():
-            return dict(hash=None, dirty=None)
-        changes = git('status', '--porcelain', '--untracked-files=no')
-        return dict(hash=git('rev-parse', 'HEAD'), dirty=bool(changes))
-    except (OSError, subprocess.CalledProcessError):
-        return dict(hash=None, dirty=None)
 
 
 def config_sha256(config: Mapping) -> str:
@@ -199,9 +74,15 @@ def describe_config(config, path: str | os.PathLike | None = None) -> dict:
     return block
 
 
-def metric(value: float, unit: str = '%', higher_is_better: bool = True) -> dict:
-    """One entry of a record's `metrics`. `unit` is '%' or 'fraction' (0..1), or any other text."""
-    return dict(value=float(value), unit=unit, higher_is_better=higher_is_better)
+def metric(value: float | None, unit: str = '%', higher_is_better: bool = True) -> dict:
+    """One entry of a record's `metrics`.
+
+    Args:
+        value: None where it is undefined, never -1 or 0.
+        unit: '%' or 'fraction' (0..1) of a share, or any other text.
+    """
+    value = None if value is None else float(value)
+    return dict(value=value, unit=unit, higher_is_better=higher_is_better)
 
 
 def new_record(*, roots: Sequence[str | os.PathLike] = (), **fields) -> RunRecord:
@@ -240,15 +121,16 @@ def new_record(*, roots: Sequence[str | os.PathLike] = (), **fields) -> RunRecor
     except (TypeError, UnicodeEncodeError) as error:
         raise RecordError(f'this record holds a value that JSON has no form for: {error}') from None
     validate_record(record)
+    check_values(record)
     return record
 
 
 def validate_record(record: Mapping, name: str = 'this record') -> None:
-    """Check a record against the schema.
+    """Check a record's form.
 
     Raises:
-        RecordError: names every field that does not fit, every number that is not finite and every
-            path of a machine; `name` says which record it is.
+        RecordError: names every field that does not fit the schema, every number that is not
+            finite and every path of a machine; `name` says which record it is.
     """
     version = record.get('schema_version') if isinstance(record, Mapping) else None
     if isinstance(version, int) and version != SCHEMA_VERSION:
@@ -258,55 +140,22 @@ def validate_record(record: Mapping, name: str = 'this record') -> None:
             f'{name}: schema version {version}, {"older" if older else "newer"} than the '
             f'{SCHEMA_VERSION} this version of mixae reads; {remedy}.'
         )
-    problems = [
-        f'{error.json_path.removeprefix("$").lstrip(".") or "document"}: {_first_cause(error)}'
-        for error in _validator().iter_errors(record)
-    ]
-    for where, value in _leaves(record):
-        if isinstance(value, (int, float)) and not -_MAX <= value <= _MAX:
-            problems.append(f'{where}: {str(value)[:20]} is not a finite number')
-        if isinstance(value, str) and _is_machine_path(value):
-            problems.append(f'{where}: holds a path of one machine; make it relative (`portable`)')
-    try:
-        _canonical(record).encode()
-    except UnicodeEncodeError as error:
-        problems.append(f'document: {error.object[error.start]!r} is half a character')
-    for where, curve in (record.get('curves') or {}).items() if not problems else ():
-        for line, values in curve['lines'].items():
-            if len(values) != len(curve['x']):
-                problems.append(
-                    f'curves.{where}: {len(values)} values in line {line!r}, {len(curve["x"])} in x'
-                )
-    if problems:
+    if problems := find_problems(record):
         raise RecordError(f'{name} is not a valid run record:\n  ' + '\n  '.join(problems))
 
 
-def _first_cause(error) -> str:
-    # 'X or null' says only that neither fits; why X does not is what helps.
-    causes = [cause for cause in error.context or () if cause.relative_schema_path[0] != 0]
-    if not causes:
-        return error.message
-    path = '.'.join(map(str, causes[0].relative_path))
-    return f'{path}: {_first_cause(causes[0])}' if path else _first_cause(causes[0])
+def check_values(record: Mapping, name: str = 'this record') -> None:
+    """Check that every metric has a value that it can have.
 
+    Records of old hold COCO's -1 for an undefined precision: they are read, and tables show no
+    number for it (`mixae.results.compare`); none is written any more.
 
-def _leaves(value, where: str = '') -> Iterable[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, f'{where}.{key}'.lstrip('.'))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _leaves(item, f'{where}[{index}]')
-    else:
-        yield where, value
-
-
-def _is_one_path(text: str) -> bool:
-    return len(text) > 1 and text.startswith('/') and '\n' not in text
-
-
-def _is_machine_path(text: str) -> bool:
-    return _is_one_path(text) or bool(_ABSOLUTE.search(text))
+    Raises:
+        RecordError: names the metrics, their values and what they can be.
+    """
+    found = (check_value(key, m['value'], m['unit']) for key, m in record['metrics'].items())
+    if problems := [problem for problem in found if problem]:
+        raise RecordError(f'{name}: {"; ".join(problems)}.')
 
 
 def write_record(record: Mapping, folder: str | os.PathLike) -> Path:
@@ -322,6 +171,7 @@ def write_record(record: Mapping, folder: str | os.PathLike) -> Path:
         FileExistsError: a file of that name is there already.
     """
     validate_record(record)
+    check_values(record)
     if digest(record) != record['digest']:
         record = {**record, 'digest': digest(record)}
     time = re.sub(r'[-:]', '', record['created'])
@@ -400,15 +250,26 @@ def read_records(
     """Read all records of folders and files, oldest first.
 
     Raises:
-        RecordError: lists every bad file (see `read_record`) and every pair of records for one
-            cell of a table, that is of the same run, evaluation and seeds (`cell_key`).
+        RecordError: lists every bad file (see `read_record`), every pair of records of one id, and
+            every pair for one cell of a table, that is of the same run, evaluation and seeds
+            (`cell_key`). Copies of one record are one.
     """
-    records, problems = [], []
+    contents, problems = {}, []
     for path in find_records(sources):
         try:
-            records.append(read_record(path))
+            record = read_record(path)
+            contents.setdefault(record['digest'], record)
         except RecordError as error:
             problems.append(str(error))
+    records = list(contents.values())
+    by_id = defaultdict(list)
+    for record in records:
+        by_id[record['id']].append(str(record.path))
+    problems += [
+        f'{len(paths)} different records have the id {id_}: {", ".join(paths)}. Keep one of them.'
+        for id_, paths in by_id.items()
+        if len(paths) > 1
+    ]
     cells = defaultdict(list)
     for record in records:
         for name in record['metrics']:
@@ -435,9 +296,8 @@ def cell_key(record: Mapping) -> str:
     pretraining = record['pretraining'] or {}
     return _canonical(
         [
-            *(record[key] for key in ('task', 'protocol', 'method', 'variant', 'backbone')),
-            record['dataset'],
-            record['seed'],
+            *(record[key] for key in ('task', 'protocol', 'method', 'backbone', 'dataset', 'seed')),
+            settings_apart(record['method'], record['variant']),
             *(
                 pretraining.get(key)
                 for key in (

@@ -4,20 +4,19 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mixae.errors import TableError
 from mixae.files import write_whole
-from mixae.results.compare import (
-    DEFAULT_COLUMNS,
-    build_table,
-    select_published,
-    to_csv,
-    to_latex,
-    to_markdown,
-    to_text,
-)
+from mixae.results.compare import build_table
 from mixae.results.metafile import to_metafile
+from mixae.results.names import COLUMNS
 from mixae.results.published import PublishedResult, load_published
 from mixae.results.record import RunRecord, read_records
+from mixae.results.render.csv import to_csv
 from mixae.results.render.html import load_images, to_html
+from mixae.results.render.latex import to_latex
+from mixae.results.render.markdown import to_markdown
+from mixae.results.render.text import to_text
+from mixae.results.table import select_published
 
 FORMATS = ('text', 'md', 'csv', 'latex', 'html', 'metafile')
 PUBLISHED = ('none', 'matching', 'all')
@@ -27,7 +26,7 @@ def write_leaderboard(
     sources: Sequence[str | os.PathLike],
     out: str | os.PathLike | None = None,
     format: str = 'text',
-    columns: Sequence[str] = DEFAULT_COLUMNS,
+    columns: Sequence[str] = tuple(COLUMNS),
     published: str = 'none',
     images: Sequence[str | os.PathLike] = (),
     title: str = 'Leaderboard',
@@ -49,34 +48,37 @@ def write_leaderboard(
         The text.
 
     Raises:
-        ValueError: an unknown format or choice (`RecordError` and `TableError`, for what is wrong
-            with a record or cannot be shown, are ValueErrors too).
+        RecordError: a record that cannot be trusted.
+        TableError: an unknown format or choice, what cannot be shown, or a file that cannot be
+            written.
     """
     for name, value, known in (('format', format, FORMATS), ('published', published, PUBLISHED)):
         if value not in known:
-            raise ValueError(f'{name}={value!r}: expected one of {", ".join(known)}.')
+            raise TableError(f'{name}={value!r}: expected one of {", ".join(known)}.')
     if not sources and published != 'all':
-        raise ValueError("no records given; name the folder that holds them, or published='all'.")
+        raise TableError("no records given; name the folder that holds them, or published='all'.")
     if images and format != 'html':
-        raise ValueError(f'images are shown on the page only, not in format {format!r}.')
+        raise TableError(f'images are shown on the page only, not in format {format!r}.')
     if (format == 'metafile') != (method is not None):
-        raise ValueError("a method is named for format='metafile', and for no other.")
+        raise TableError("a method is named for format='metafile', and for no other.")
+    if out is not None and Path(out).is_dir():
+        raise TableError(f'{out}: is a folder; name the file to write.')
     records = read_records(sources) if sources else []
-    table = build_table(records, published_beside(records, published), columns)
     if format == 'metafile':
         text = to_metafile(records, method)
-    elif format == 'text':
-        text = to_text(table)
-    elif format == 'md':
-        text = to_markdown(table, base=Path(out).parent if out else None)
-    elif format == 'csv':
-        text = to_csv(table)
-    elif format == 'latex':
-        text = to_latex(table)
     else:
-        text = to_html(table, records, images=load_images(images), title=title)
+        table = build_table(records, published_beside(records, published), columns)
+        if format == 'md':
+            text = to_markdown(table, base=Path(out).parent if out else None)
+        elif format == 'html':
+            text = to_html(table, records, images=load_images(images), title=title)
+        else:
+            text = dict(text=to_text, csv=to_csv, latex=to_latex)[format](table)
     if out is not None:
-        write_whole(out, text)
+        try:
+            write_whole(out, text)
+        except OSError as error:
+            raise TableError(f'{out}: cannot be written ({error.strerror}).') from error
     return text
 
 

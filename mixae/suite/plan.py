@@ -13,7 +13,7 @@ from mmengine.config import Config
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.errors import SuiteError
-from mixae.results.compare import parse_columns
+from mixae.results.table import parse_columns
 from mixae.results.record import config_sha256
 from mixae.results.write import PUBLISHED
 

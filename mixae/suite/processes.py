@@ -242,6 +242,8 @@ def headline(folder: Folder, run: Run) -> str:
     record = read_record(folder.output(run))
     name = leading_metric(record, folder.suite.columns)
     metric = record['metrics'][name]
+    if metric['value'] is None:
+        return f'{name} undefined, '
     return f'{name} {metric["value"]:.3g}{" %" if metric["unit"] == "%" else ""}, '
 
 

@@ -15,9 +15,11 @@ from rich.console import Console
 from mixae.datasets.digit_scenes import prepare
 from mixae.errors import BusyError, SuiteError
 from mixae.files import lock_folder, write_whole
-from mixae.results.compare import build_table, to_markdown, to_text
+from mixae.results.compare import build_table
 from mixae.results.record import read_records
 from mixae.results.render.html import load_images, to_html
+from mixae.results.render.markdown import to_markdown
+from mixae.results.render.text import to_text
 from mixae.results.write import published_beside
 from mixae.suite.checks import CHECKS
 from mixae.suite.plan import Run, load_suite

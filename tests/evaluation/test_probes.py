@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
+from mixae.engine.hooks.provenance import describe_length
 from mixae.evaluation.probes import LinearProbe, WeightedKNN
 
 
@@ -111,3 +113,10 @@ def test_linear_probe_on_fewer_images_than_a_batch(digits):
 def test_linear_probe_names_an_impossible_warm_up(warmup):
     with pytest.raises(ValueError, match=f'warmup_epochs={warmup}'):
         LinearProbe(epochs=10, warmup_epochs=warmup)
+
+
+@pytest.mark.parametrize('k', [20, 10_000])
+def test_the_name_of_the_protocol_follows_from_k(k):
+    cfg = Config.fromfile('configs/transfer/cifar/cifar10_vitt_knn.py')
+    cfg.test_cfg.probe.k = k
+    assert f'{cfg.protocol.name}-{describe_length(cfg)}' == f'weighted-knn-{k}'

@@ -80,6 +80,27 @@ def make_record():
     return lambda **changes: new_record(**_record_fields(**changes))
 
 
+@pytest.fixture(scope='session')
+def make_runs(make_record):
+    """Records of three seeds with a mean of `value` and a little scatter, which `shift` turns."""
+
+    def runs(value, shift=0, pretraining=None, **changes):
+        scatter = [0.02, -0.03, 0.01]
+        return [
+            make_record(
+                seed=seed,
+                value=value + scatter[(seed + shift) % 3] * (1 + shift // 3),
+                pretraining={**(pretraining or {}), 'seed': seed, 'sha256': f'{seed:064x}'}
+                if changes.get('method') != 'scratch'
+                else None,
+                **changes,
+            )
+            for seed in range(3)
+        ]
+
+    return runs
+
+
 def _result(task, score):
     """The metrics of a task, and its data, for a score in per cent."""
     if task == 'detection':

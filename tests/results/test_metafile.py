@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from mixae.errors import TableError
-from mixae.results.metafile import PAPERS, to_metafile
+from mixae.results.metafile import to_metafile
 from mixae.results.record import metric, read_records
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def test_what_cannot_be_written_is_said(make_record):
         to_metafile([make_record()], 'imae')
 
 
-@pytest.mark.parametrize('method', PAPERS)
+@pytest.mark.parametrize('method', ['mae', 'mixedae', 'imae'])
 def test_the_committed_index_is_what_the_committed_records_give(method):
     records = read_records([ROOT / 'docs' / 'results'])
     path = ROOT / 'configs' / method / 'metafile.yml'

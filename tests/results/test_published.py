@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mixae.results.compare import DATASET_NAMES, dataset_text, select_published
+from mixae.results.names import DATASETS, dataset_name
 from mixae.results.published import load_published
+from mixae.results.table import select_published
 from mixae.suite.plan import load_suite
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_every_data_set_of_the_file_has_the_name_that_our_configs_give():
-    assert {result.dataset for result in load_published()} <= set(DATASET_NAMES.values())
-    assert dataset_text('cifar10') == dataset_text('CIFAR-10') == 'CIFAR-10'
+    assert {result.dataset for result in load_published()} <= set(DATASETS.values())
+    assert dataset_name('cifar10') == dataset_name('CIFAR-10') == 'CIFAR-10'
 
 
 @pytest.mark.parametrize('name', ['cifar10', 'cifar10_small', 'tiny_imagenet', 'imagenet'])

@@ -10,25 +10,27 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
 
 from mixae.errors import RecordError
 from mixae.files import file_sha256
+from mixae.results import environment, schema
 from mixae.results import record as rec
+from mixae.results.environment import portable
 from mixae.results.record import (
     config_sha256,
     describe_config,
     digest,
     metric,
     new_record,
-    portable,
     read_record,
     read_records,
     write_record,
 )
 
+ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads(files('mixae.results').joinpath('run_record.schema.json').read_text())
 
 
@@ -76,16 +78,16 @@ def test_commit_is_gits(tmp_path, monkeypatch):
         command = ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *arguments]
         return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
 
-    monkeypatch.setattr(rec, '_checkout', lambda: tmp_path.resolve())
-    assert rec._commit() == dict(hash=None, dirty=None)
+    monkeypatch.setattr(environment, '_checkout', lambda: tmp_path.resolve())
+    assert environment._commit() == dict(hash=None, dirty=None)
     git('init')
     (tmp_path / 'file').write_text('one')
     git('add', 'file')
     git('commit', '-m', 'one')
     head = git('rev-parse', 'HEAD').stdout.strip()
-    assert rec._commit() == dict(hash=head, dirty=False)
+    assert environment._commit() == dict(hash=head, dirty=False)
     (tmp_path / 'file').write_text('two')
-    assert rec._commit() == dict(hash=head, dirty=True)
+    assert environment._commit() == dict(hash=head, dirty=True)
 
 
 def test_scalars_of_numpy_and_torch_become_numbers(make_record):
@@ -264,7 +266,9 @@ def test_numbers_and_characters_that_tables_cannot_hold(make_record, tmp_path):
     content['budget'] = 'half: \ud83d'
     content['metrics']['accuracy/top1']['value'] = 10**400
     path.write_text(json.dumps(content))
-    with pytest.raises(RecordError, match='1000.* is not a finite number\n.*half a character'):
+    with pytest.raises(
+        RecordError, match='budget: half a character\n.*1000.* is not a finite number'
+    ):
         read_record(path)
 
 
@@ -319,6 +323,60 @@ def test_these_are_other_cells(make_record, tmp_path, changes):
     assert len(read_records(tmp_path)) == 2
 
 
+def test_two_records_of_one_id_are_refused_and_copies_of_one_are_one(make_record, tmp_path):
+    one = write_record(make_record(id='f' * 12), tmp_path / 'a')
+    (tmp_path / 'copy').mkdir()
+    (tmp_path / 'copy' / one.name).write_bytes(one.read_bytes())
+    (record,) = read_records(tmp_path)
+    two = write_record(make_record(id='f' * 12, task='knn'), tmp_path / 'b')
+    with pytest.raises(RecordError, match='2 different records have the id f{12}') as error:
+        read_records(tmp_path)
+    assert str(record.path) in str(error.value) and str(two) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value', 'unit', 'message'),
+    [
+        ('accuracy/top1', 500, '%', r'accuracy/top1 is 500 \(%\), expected 0 to 100'),
+        ('accuracy/top1', -5, '%', r'is -5 \(%\), expected 0 to 100'),
+        ('coco/bbox_mAP', -1, 'fraction', r'is -1 \(fraction\), expected 0 to 1'),
+        ('coco/bbox_mAP', 31, 'fraction', 'expected 0 to 1'),
+        ('aft/nrmse', -0.1, '', 'expected 0 to inf'),
+        ('aft/r2', 1.1, '', 'expected -inf to 1'),
+        ('aft/cosine', -2, '', 'expected -1 to 1'),
+    ],
+)
+def test_a_value_that_a_metric_cannot_have_is_never_written(
+    make_record, tmp_path, name, value, unit, message
+):
+    with pytest.raises(RecordError, match=message):
+        make_record(metrics={name: metric(value, unit)})
+    record = make_record(metrics={name: metric(0.5, unit)})
+    record['metrics'][name]['value'] = value
+    with pytest.raises(RecordError, match=message):
+        write_record(record, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('value', [0, 100, 100 * (1 + 2e-7)])
+def test_the_ends_of_a_range_and_single_precision_are_within_it(make_record, value):
+    make_record(value=value, metrics={'accuracy/top1': metric(value)})
+
+
+def test_an_undefined_metric_is_null(make_record, tmp_path):
+    metrics = {
+        'coco/bbox_mAP': metric(0.3, 'fraction'),
+        'coco/bbox_mAP_l': metric(None, 'fraction'),
+    }
+    path = write_record(make_record(task='detection', metrics=metrics), tmp_path)
+    assert '"value": null' in path.read_text()
+    assert read_record(path)['metrics']['coco/bbox_mAP_l']['value'] is None
+
+
+def test_committed_records_keep_loading():
+    assert len(read_records(ROOT / 'docs' / 'results')) > 100
+
+
 def test_empty_and_missing_folders(tmp_path):
     with pytest.raises(RecordError, match='no run record'):
         read_records(tmp_path)
@@ -332,13 +390,68 @@ def test_other_json_in_a_folder_is_left_alone(make_record, tmp_path):
     assert [record.path for record in read_records([tmp_path, path])] == [path]
 
 
-# ---- digest, paths, configurations -----------------------------------------------------------
+def test_a_message_cannot_steer_the_terminal(make_record, tmp_path):
+    for seed in (1, 1):
+        write_record(make_record(method='a\x1b[2J\u202eb', seed=seed), tmp_path)
+    with pytest.raises(RecordError, match='a.x1b.2J.u202eb') as error:
+        read_records(tmp_path)
+    assert all(line.isprintable() for line in str(error.value).splitlines())
+
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda item: st.lists(item, max_size=3) | st.dictionaries(st.text(), item, max_size=3),
     max_leaves=8,
 )
+
+
+def _places(value, at=()):
+    yield at
+    if isinstance(value, (dict, list)):
+        for key in value if isinstance(value, dict) else range(len(value)):
+            yield from _places(value[key], (*at, key))
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_the_quick_check_accepts_nothing_that_jsonschema_refuses(make_record, data):
+    curves = dict(c=dict(x_label='', y_label='', x=[1], lines=dict(a=[None]), reference=0.5))
+    teacher = dict(epochs=1, images_seen=1, seconds=1, device=None, device_count=1, flops=None)
+    record = dict(make_record(curves=curves, pretraining=dict(teacher=teacher)))
+    assert schema._fits(record, schema._prepared_schema()), 'a valid record takes the quick way'
+    place = data.draw(st.sampled_from([at for at in _places(record) if at]))
+    parent = record
+    for key in place[:-1]:
+        parent = parent[key]
+    if data.draw(st.booleans()):
+        parent[place[-1]] = data.draw(_JSON)
+    elif isinstance(parent, dict):
+        parent[data.draw(st.text(max_size=3))] = parent.pop(place[-1])
+    if schema._fits(record, schema._prepared_schema()):
+        jsonschema.Draft202012Validator(SCHEMA).validate(record)
+
+
+def test_the_quick_check_knows_every_keyword_of_the_schema():
+    checked = {
+        'type', 'const', 'enum', 'anyOf', '$ref', 'required', 'properties', 'additionalProperties',
+        'minProperties', 'items', 'pattern', 'minLength', 'minimum',
+    }  # fmt: skip
+    said = {'$schema', '$defs', 'title', 'description'}
+
+    def keywords(part):
+        yield from part
+        for name in ('properties', '$defs'):
+            for inner in part.get(name, {}).values():
+                yield from keywords(inner)
+        inner = [part.get(name) for name in ('items', 'additionalProperties')]
+        for found in [*inner, *part.get('anyOf', ())]:
+            if isinstance(found, dict):
+                yield from keywords(found)
+
+    assert set(keywords(SCHEMA)) <= checked | said
+
+
+# ---- digest, paths, configurations -----------------------------------------------------------
 
 
 @given(st.dictionaries(st.text(), _JSON, max_size=4))
@@ -390,7 +503,7 @@ _PART = st.text('abcxyz019-_. @+é', min_size=1, max_size=6).filter(
 @given(st.lists(_PART, min_size=1, max_size=5))
 def test_no_absolute_path_gets_through(parts):
     found = portable('/' + '/'.join(parts))
-    assert not rec._is_machine_path(found)
+    assert not environment.is_machine_path(found)
     assert portable(found) == found
 
 

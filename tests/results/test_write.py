@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +37,8 @@ def test_every_format_is_written_whole(demo_folder, tmp_path, format):
 def test_links_of_a_markdown_file_lead_to_the_records(demo_folder, tmp_path):
     out = tmp_path / 'docs' / 'table.md'
     text = write_leaderboard([demo_folder], out, columns=['knn'], format='md')
-    links = [part.split('>)')[0] for part in text.split('](<')[1:]]
-    assert links and all((out.parent / link).exists() for link in links)
+    links = [part.split('>')[0] for part in re.split(r'\]\(<|\]: <', text)[1:]]
+    assert len(links) > 20 and all((out.parent / link).exists() for link in links)
 
 
 def test_matching_published_rows_only(make_record, tmp_path):
@@ -62,13 +63,15 @@ def test_published_numbers_need_no_record():
 @pytest.mark.parametrize(
     ('arguments', 'error', 'message'),
     [
-        (dict(format='pdf'), ValueError, "format='pdf': expected one of text, md"),
-        (dict(published='some'), ValueError, "published='some'"),
-        (dict(images=['x.png'], format='md'), ValueError, 'on the page only'),
-        (dict(images=['x.png'], format='html'), ValueError, 'x.png: no such picture'),
+        (dict(format='pdf'), TableError, "format='pdf': expected one of text, md"),
+        (dict(published='some'), TableError, "published='some'"),
+        (dict(images=['x.png'], format='md'), TableError, 'on the page only'),
+        (dict(images=['x.png'], format='html'), TableError, 'x.png: no such picture'),
         (dict(columns=['lineal']), TableError, "unknown column 'lineal'"),
-        (dict(sources=[]), ValueError, 'no records given'),
+        (dict(sources=[]), TableError, 'no records given'),
         (dict(sources=['nowhere']), RecordError, 'nowhere: no such file'),
+        (dict(out='/dev/null/x'), TableError, '/dev/null/x: cannot be written'),
+        (dict(out='.'), TableError, '.: is a folder'),
     ],
 )
 def test_bad_arguments_are_named(demo_folder, tmp_path, arguments, error, message):
@@ -104,3 +107,19 @@ def test_the_tool(make_record, tmp_path):
     failed = run(tmp_path / 'empty')
     assert failed.returncode == 1 and 'no run record' in failed.stderr
     assert 'Traceback' not in failed.stderr
+
+
+def test_records_become_tables_without_torch(make_record, tmp_path):
+    path = write_record(make_record(), tmp_path / 'records')
+    code = (
+        'import sys; from mixae.results.write import FORMATS, write_leaderboard\n'
+        'for format in FORMATS:\n'
+        "    assert 'matplotlib' not in sys.modules or format in ('html', 'metafile'), format\n"
+        "    method = 'mae' if format == 'metafile' else None\n"
+        "    write_leaderboard([sys.argv[1]], format=format, published='all', method=method)\n"
+        "print('torch' in sys.modules, 'matplotlib' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code, str(path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == 'False True\n'

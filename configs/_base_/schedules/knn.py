@@ -6,4 +6,4 @@ test_cfg = dict(
 )
 test_evaluator = dict(type='Accuracy', topk=(1, 5))
 task = 'knn'
-protocol = dict(name='weighted-knn-20', version='1')
+protocol = dict(name='weighted-knn', version='1')  # the record appends k

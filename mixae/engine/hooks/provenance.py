@@ -139,9 +139,11 @@ class ProvenanceHook(Hook):
 
 
 def describe_length(cfg: Config) -> str | None:
-    """The length of a run as protocols name it: '100e', '160000i'; None for what has none."""
+    """The length of a run as protocols name it: '100e', '160000i', a kNN's k; None without one."""
     train_cfg = cfg.get('train_cfg') or {}
     probe = (cfg.get('test_cfg') or {}).get('probe') or {}
+    if 'k' in probe:
+        return str(probe['k'])
     epochs = train_cfg.get('max_epochs') or probe.get('epochs')
     if epochs:
         return f'{epochs}e'

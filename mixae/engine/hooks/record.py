@@ -15,6 +15,7 @@ from mixae.engine.hooks.provenance import (
     peak_memory_bytes,
 )
 from mixae.registry import HOOKS
+from mixae.results.names import unit_of as _unit
 from mixae.results.record import describe_config, metric, new_record, write_record
 
 
@@ -117,16 +118,6 @@ def _metrics_of_nothing_found(runner: Runner) -> dict:
 
 def _is_number(value) -> bool:
     return isinstance(value, int | float) or getattr(value, 'ndim', None) == 0
-
-
-def _unit(name: str) -> tuple[str, bool]:
-    """Unit of a metric and whether more is better, by its name."""
-    leaf = name.split('/')[-1].lower()
-    if 'map' in leaf.split('_'):  # bbox_mAP, segm_mAP_50
-        return 'fraction', True
-    if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc'):
-        return '%', True
-    return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds'))
 
 
 def _size(runner: Runner, split: str) -> int | None:

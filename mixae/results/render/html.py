@@ -1,61 +1,52 @@
 """The leaderboard as one self-contained HTML page.
 
-Everything is in the file (style, script, records, pictures), so it works offline; a content
+Everything is in the file (style, script, charts, pictures, records), so it works offline; a content
 security policy in it forbids the rest. The table is plain HTML and can be read without the script,
-which adds sorting, filters, the plots and the view of a record.
+which adds sorting, filters and the view of a record. The records are packed: the script unpacks
+them when the first is opened.
 """
 
 import base64
 import json
 import os
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from mixae.results.compare import (
-    COLUMNS,
-    METHOD_NAMES,
-    ColumnKind,
-    Table,
-    cell_parts,
-    column_header,
-    settings_text,
-)
+from mixae.errors import TableError, visible
+from mixae.results.names import COLUMNS, ColumnKind, task_name
 from mixae.results.record import RunRecord
+from mixae.results.render.charts import cost_charts, curve_charts
+from mixae.results.render.common import cell_parts, footnotes
+from mixae.results.table import Table
 
 _TYPES = {'.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp', '.svg': 'svg+xml'}
 _PAGE = Path(__file__).parents[1] / 'page'
-TASK_NAMES = {
-    'finetune': 'Fine-tuning',
-    'linear': 'Linear probe',
-    'semseg': 'Semantic segmentation',
-    'detection': 'Detection, instance segmentation',
-    'knn': 'kNN',
-}
 
 
 def load_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
     """Pictures as (caption, data URI): image files, and those directly in folders, by name.
 
     Raises:
-        ValueError: a source that does not exist, a folder without a picture, or a file that is no
+        TableError: a source that does not exist, a folder without a picture, or a file that is no
             PNG, JPEG, WebP or SVG by its name.
     """
     images = []
     for source in map(Path, sources):
         if not source.exists():
-            raise ValueError(f'{source}: no such picture or folder.')
+            raise TableError(f'{source}: no such picture or folder.')
         found = [source]
         if source.is_dir():
             found = sorted(path for path in source.iterdir() if path.suffix.lower() in _TYPES)
             if not found:
-                raise ValueError(f'{source}: no picture ({", ".join(_TYPES)}) in this folder.')
+                raise TableError(f'{source}: no picture ({", ".join(_TYPES)}) in this folder.')
         for path in found:
             kind = _TYPES.get(path.suffix.lower())
             if kind is None:
-                raise ValueError(f'{path}: expected a picture, one of {", ".join(_TYPES)}.')
+                raise TableError(f'{path}: expected a picture, one of {", ".join(_TYPES)}.')
             data = base64.b64encode(path.read_bytes()).decode()
             caption = path.stem.replace('_', ' ').replace('-', ' ')
             images.append((caption, f'data:image/{kind};base64,{data}'))
@@ -82,20 +73,27 @@ def to_html(
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=lambda value: visible(value) if type(value) is str else value,
     )
+    shown = {record['id']: record for record in [*table.records.values(), *records]}
+    curves, all_curves = curve_charts(list(shown.values()))
     return environment.get_template('page.html').render(
         title=title,
         table=table,
-        headers=[column_header(column) for column in table.columns],
+        n=table.n,
         cell_parts=cell_parts,
+        footnotes=footnotes(table),
+        has_ranks=any(cell.rank for cell in table.cells),
         images=images,
         methods=list(dict.fromkeys(row.method_text for row in table.rows)),
         backbones=list(dict.fromkeys(row.backbone_text for row in table.rows)),
-        tasks=list(dict.fromkeys(_task(c.kind) for c in table.columns if not c.kind.cost)),
+        tasks=list(dict.fromkeys(_task(c.kind) for c in table.columns if not c.kind.is_cost)),
         task_of=_task,
         has_published=any(row.source for row in table.rows),
-        has_curves=any(record.get('curves') for record in records),
-        data=_script_json(_data(table, records)),
+        cost_charts=cost_charts(table),
+        curve_charts=curves,
+        curves_left_out=all_curves - len(curves),
+        packed_records=_pack(shown),
         style=Markup((_PAGE / 'page.css').read_text(encoding='utf-8')),
         script=Markup((_PAGE / 'page.js').read_text(encoding='utf-8')),
     )
@@ -103,92 +101,26 @@ def to_html(
 
 def _task(kind: ColumnKind) -> str:
     """What a column is filtered by: its task; those that share columns are one; '' for a cost."""
-    if kind.cost:
+    if kind.is_cost:
         return ''
     (task, *_) = next((k.tasks for k in COLUMNS.values() if kind.tasks[0] in k.tasks), kind.tasks)
-    return TASK_NAMES.get(task, task.replace('_', ' ').capitalize())
+    return task_name(task)
 
 
-def _data(table: Table, records: Sequence[RunRecord]) -> dict:
-    shown = {record['id']: record for record in [*table.records.values(), *records]}
-    return dict(
-        records={
-            record_id: {name: part for name, part in record.items() if name != 'curves'}
-            for record_id, record in shown.items()
-        },
-        columns=[
-            dict(
-                id=f'c{index}',
-                header=header,
-                cost=column.kind.cost,
-                up=column.higher_is_better,
-            )
-            for index, (column, header) in enumerate(
-                (column, column_header(column)) for column in table.columns
-            )
-        ],
-        points=_points(table),
-        curves=_curves(shown.values()),
-    )
+def _pack(records: dict[str, RunRecord]) -> str:
+    """The records by id, without their curves: JSON, zlib, base64."""
+    kept = {
+        record_id: _shown({name: part for name, part in record.items() if name != 'curves'})
+        for record_id, record in records.items()
+    }
+    text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
+    return base64.b64encode(zlib.compress(text.encode())).decode()
 
 
-def _curves(records: Iterable[RunRecord]) -> list[dict]:
-    """Each curve once: the records of all evaluations of one pre-training carry the same."""
-    curves = {}
-    records = [record for record in records if record.get('curves')]
-    names = _names([(r['method'], r['variant'], (r['backbone']['arch'],)) for r in records])
-    for name_of_run, record in zip(names, records, strict=True):
-        run = f'{name_of_run}, seed {(record["pretraining"] or record)["seed"]}'
-        for name, curve in record['curves'].items():
-            curves.setdefault((run, name, json.dumps(curve)), dict(curve, name=name, run=run))
-    return list(curves.values())
-
-
-def _points(table: Table) -> list[dict]:
-    # Published rows have no cost to be plotted at: they follow, and need no name of their own.
-    measured = [row for row in table.rows if not row.source]
-    names = _names(
-        [(row.method, row.variant, (row.backbone_text, row.pretraining_text)) for row in measured]
-    )
-    names += [row.method_text for row in table.rows if row.source]
-    return [
-        dict(
-            method=row.method_text,
-            name=name,
-            published=bool(row.source),
-            cells={
-                f'c{index}': dict(mean=cell.mean, std=cell.std, records=cell.records)
-                for index, column in enumerate(table.columns)
-                if (cell := row.cells.get(column.id)) and not cell.is_delta
-            },
-        )
-        for row, name in zip(table.rows, names, strict=True)
-    ]
-
-
-def _names(entries: Sequence[tuple[str, dict, tuple[str, ...]]]) -> list[str]:
-    """Short names of (method, variant, further texts): the method, and what tells it from others.
-
-    A setting or a text that all entries of a method share is left out.
-    """
-    names = []
-    for method, variant, texts in entries:
-        same = [(other, more) for name, other, more in entries if name == method]
-        missing = object()
-        apart = {
-            key: value
-            for key, value in variant.items()
-            if any(other.get(key, missing) != value for other, _ in same)
-        }
-        told = [text for at, text in enumerate(texts) if len({more[at] for _, more in same}) > 1]
-        parts = (METHOD_NAMES.get(method, method), settings_text(apart), *told)
-        names.append(', '.join(filter(None, parts)))
-    return names
-
-
-def _script_json(value) -> Markup:
-    """JSON that may stand inside a script element: nothing in it can end the element."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    for character in '<>&\u2028\u2029':
-        text = text.replace(character, f'\\u{ord(character):04x}')
-    return Markup(text)
+def _shown(value):
+    """A record's content with everything in its texts visible."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(key): _shown(item) for key, item in value.items()}
+    return [_shown(item) for item in value] if isinstance(value, list) else value
