@@ -140,13 +140,15 @@ class Row:
 class Table:
     """Columns, rows (measured ones first), and the records behind the cells by id.
 
-    `undecided` says of each column without a best row why it has none.
+    `undecided` says of each column without a best row why it has none; `notes` are further
+    footnotes, such as which runs of a suite are missing.
     """
 
     columns: list[Column]
     rows: list[Row]
     records: dict[str, RunRecord]
     undecided: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def cells(self) -> list[Cell]:

@@ -168,7 +168,7 @@ def summarise(folder: Folder) -> None:
         return
     records = read_records(files)
     table = build_table(records, published_beside(records, suite.published), columns=suite.columns)
-    table.footnotes += missing(folder)
+    table.notes += missing(folder)
     print(f'\n{to_text(table, width=Console().width)}')
     for check in suite.checks:
         for line in CHECKS[check](folder):

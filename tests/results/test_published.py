@@ -30,7 +30,7 @@ def test_a_suite_of_a_paper_finds_its_published_rows(name, make_record):
         what = run.name.split('/')[1]
         if what in tasks and what not in found:
             about = dict(run.config().data_about)
-            about |= dict(split=None, n_train=None, n_test=None)
+            about |= dict(description=None, split=None, n_train=None, n_test=None)
             record = make_record(task=tasks[what], dataset=about)
             found[what] = len(select_published(load_published(), [record]))
     assert found.pop('knn') == 0, 'no paper has it'

@@ -96,7 +96,8 @@ def cost_text(key: str, value: float) -> str:
 
 def footnotes(table: Table) -> list[str]:
     """What a reader must know of the table, one sentence or two a note."""
-    return [*_notes_on_cells(table), *_notes_on_costs(table), *_notes_on_sources(table)]
+    own = (*_notes_on_cells(table), *_notes_on_costs(table), *_notes_on_sources(table))
+    return [*own, *table.notes]
 
 
 def _notes_on_cells(table: Table) -> Iterator[str]:
