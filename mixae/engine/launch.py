@@ -143,6 +143,16 @@ def run_tool(main) -> None:
             # A line of its own: a progress bar may have left one open.
             print(f'\nerror: {message}', file=sys.stderr)
         sys.exit(1)
+    except RuntimeError as error:
+        if not str(error).startswith('DataLoader worker (pid'):
+            raise
+        print(
+            f'\nerror: a process that loads data ended ({str(error).splitlines()[0]}). Memory, or '
+            'shared memory (/dev/shm; docker run --shm-size), was too small, or somebody ended it: '
+            'lower num_workers or batch_size of the data loaders. --resume continues.',
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
         sys.exit(130)

@@ -16,7 +16,7 @@ test_dataloader = dict(
         type='mixae.SeededDataset',
         on_unreadable='raise',
         dataset=dict(
-            type='ImageNet', data_root='data/imagenet', split='val', pipeline=test_pipeline
+            type='mixae.ImageNet', data_root='data/imagenet', split='val', pipeline=test_pipeline
         ),
     ),
 )

@@ -35,7 +35,7 @@ class DigitScenes(BaseDataset):
         **kwargs: Arguments of mmpretrain's ``BaseDataset``.
 
     Raises:
-        ValueError: Unknown split or option.
+        ConfigError: Unknown split or option.
         DataError: The data cannot be made or read; the message says what to do.
     """
 
@@ -97,7 +97,7 @@ class DigitScenesCoco(CocoDataset):
         **kwargs: Arguments of mmdet's ``CocoDataset``.
 
     Raises:
-        ValueError, DataError: As in :class:`DigitScenes`.
+        ConfigError, DataError: As in :class:`DigitScenes`.
     """
 
     METAINFO = dict(classes=DIGIT_NAMES, palette=list(DIGIT_PALETTE))
@@ -136,7 +136,7 @@ class DigitScenesSeg(BaseSegDataset):
         **kwargs: Arguments of mmseg's ``BaseSegDataset``.
 
     Raises:
-        ValueError, DataError: As in :class:`DigitScenes`.
+        ConfigError, DataError: As in :class:`DigitScenes`.
     """
 
     METAINFO = dict(

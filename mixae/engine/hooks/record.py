@@ -1,12 +1,12 @@
 """Writes a run record after every evaluation."""
 
-import json
 from pathlib import Path
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mixae.datasets.about import read_about
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
@@ -138,8 +138,7 @@ def _description(runner: Runner) -> str | None:
     """What the tool that prepared the data wrote about it."""
     dataset = _dataset(runner, 'test')
     root = getattr(getattr(dataset, 'dataset', dataset), 'data_root', None)
-    about = Path(root or '.') / 'dataset.json'
-    return json.loads(about.read_text())['description'] if root and about.is_file() else None
+    return read_about(root).get('description') if root else None
 
 
 def _dataset(runner: Runner, split: str):
