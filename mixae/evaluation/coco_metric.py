@@ -139,8 +139,8 @@ class CocoMetric(FasterCocoMetric):
 
 
 def _numbers(ids: list) -> dict:
-    """An integer for each id: itself where all are integers of 32 bits, else its rank."""
-    if all(type(one) is int and abs(one) < 2**31 for one in ids):
+    """An integer for each id: itself where all are from 0 to 2^31, else its rank."""
+    if all(type(one) is int and 0 <= one < 2**31 for one in ids):
         return {one: one for one in ids}
     ranked = sorted(set(ids), key=lambda one: (isinstance(one, str), one))
     return {one: number for number, one in enumerate(ranked, 1)}
