@@ -119,7 +119,7 @@ def _check_folders(dataset: BaseDataset) -> None:
     ends = (lambda path: path) if isinstance(dataset, BaseSegDataset) else str.lower
     unused = [x for x in files if x.lower().endswith(SUFFIXES) and not ends(x).endswith(suffixes)]
     line = left_out(
-        unused, root, len(files), f"not {', '.join(suffixes)} (type='{ours}' takes them)"
+        unused, root, len(files), f"not {', '.join(sorted(suffixes))} (type='{ours}' takes them)"
     )
     if line:
         print_log(line, logger='current', level=logging.WARNING)

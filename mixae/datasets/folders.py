@@ -38,4 +38,5 @@ def left_out(paths: list[str], folder: str, total: int, reason: str) -> str | No
     suffixes = Counter(os.path.splitext(path)[1] or 'no suffix' for path in paths)
     counts = ', '.join(f'{count} {suffix}' for suffix, count in suffixes.most_common(8))
     names = ', '.join(paths[:3]) + (', ...' if len(paths) > 3 else '')
-    return f'{folder}: {len(paths)} of {total} files are left out, {reason}: {counts} ({names}).'
+    where = f'{os.path.normpath(folder)}: {len(paths)} of {total} files are left out'
+    return f'{where}, {reason}: {counts} ({names}).'

@@ -69,12 +69,13 @@ class GuardedPipeline(Compose):
     def _run(self, data: dict) -> dict | None:
         loader, has_mask = None, False
         for transform in self.transforms:
+            if isinstance(transform, LoadImageFromFile):
+                _check_depth(data['img_path'])
             data = transform(data)
             if data is None:
                 return None
             if isinstance(transform, LoadImageFromFile):
                 loader = transform
-                _check_depth(data['img_path'])
                 if data.get('height') and data.get('width'):
                     _check_fit(data, loader, (data['height'], data['width']), 'annotation file')
             elif loader and not has_mask and data.get('gt_seg_map') is not None:
@@ -93,8 +94,10 @@ def guard(dataset, replace: bool | None = None) -> None:
     """
     pipeline = getattr(dataset, 'pipeline', None)
     if isinstance(pipeline, Compose) and not isinstance(pipeline, GuardedPipeline):
-        replace = not getattr(dataset, 'test_mode', False) if replace is None else replace
-        dataset.pipeline = GuardedPipeline(pipeline.transforms, replace)
+        in_training = not getattr(dataset, 'test_mode', False)
+        dataset.pipeline = GuardedPipeline(pipeline.transforms, in_training)
+    if replace is not None and isinstance(pipeline, Compose):
+        dataset.pipeline.replace = replace
 
 
 def unreadable(image: str | None, mask: str | None = None) -> str | None:

@@ -34,9 +34,9 @@ class _NamesWhatIsLeftOut:
         return data_list
 
     def _find_samples(self) -> list:
-        root = self.img_prefix
-        if not isinstance(get_file_backend(root), LocalBackend):
+        if not isinstance(get_file_backend(self.img_prefix), LocalBackend):
             return super()._find_samples()
+        root = os.path.normpath(self.img_prefix)
         files = list_files(root)
         images = [path for path in files if self.is_valid_file(path)]
         classes = None
@@ -59,7 +59,7 @@ class _NamesWhatIsLeftOut:
         return self._with_labels(images, classes)
 
     def _with_labels(self, images: list[str], classes: list[str]) -> list[tuple[str, int]]:
-        root = self.img_prefix
+        root = os.path.normpath(self.img_prefix)
         self.folder_to_idx = {name: i for i, name in enumerate(classes)}
         if self.CLASSES is None:
             self._metainfo['classes'] = tuple(classes)
