@@ -44,9 +44,8 @@ class IoUMetric(MMSegIoUMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """The metrics, and how many classes have no pixel, if any."""
-        metrics = super().compute_metrics(results)
         if self.format_only:
-            return metrics
+            return super().compute_metrics(results)
         names = self.dataset_meta['classes']
         pixels = np.asarray(sum(label for *_, label in results))
         absent = [name for name, count in zip(names, pixels, strict=True) if count == 0]
@@ -58,6 +57,7 @@ class IoUMetric(MMSegIoUMetric):
                 'would be perfect, or undefined, for any model. Correct the masks, or '
                 'reduce_zero_label.'
             )
+        metrics = super().compute_metrics(results)
         if absent:
             print_log(
                 f'{len(absent)} of {len(names)} classes have no pixel in the {len(results)} '

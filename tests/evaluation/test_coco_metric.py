@@ -147,7 +147,7 @@ def test_the_detection_configs_use_it(path):
     cfg = Config.fromfile(path)
     for name in ('val_evaluator', 'test_evaluator'):
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
-            evaluator = METRICS.build(cfg[name])
+            evaluator = METRICS.build(dict(cfg[name], ann_file=None))
         assert isinstance(evaluator, CocoMetric) and evaluator.metrics == ['bbox', 'segm']
 
 
