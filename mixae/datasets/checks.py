@@ -70,12 +70,12 @@ def check_dataset(dataset) -> None:
         DataError: Class names that are one text; a hidden folder that became a class; masks that
             hold less than two classes.
     """
+    guard(dataset)
     for inner in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())):
         if inner is not None:
             check_dataset(inner)
     if not isinstance(dataset, BaseDataset):
         return
-    guard(dataset)
     check_class_names(dataset)
     _check_folders(dataset)
     if isinstance(dataset, BaseSegDataset):

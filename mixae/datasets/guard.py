@@ -89,9 +89,12 @@ def guard(dataset, replace: bool | None = None) -> None:
 
     Args:
         dataset: The data set. Without a ``pipeline`` it stays as it is.
-        replace (bool, optional): See :class:`GuardedPipeline`. Defaults to None: in training, as
-            the data set's ``test_mode`` says.
+        replace (bool, optional): See :class:`GuardedPipeline`. Defaults to None: as it was, and at
+            first in training only, as the data set's ``test_mode`` says.
     """
+    for inner in (getattr(dataset, 'dataset', None), *getattr(dataset, 'datasets', ())):
+        if inner is not None:
+            guard(inner, replace)
     pipeline = getattr(dataset, 'pipeline', None)
     if isinstance(pipeline, Compose) and not isinstance(pipeline, GuardedPipeline):
         in_training = not getattr(dataset, 'test_mode', False)

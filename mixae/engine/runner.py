@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from mixae.checkpoints.read import misfit, read_checkpoint
 from mixae.datasets.checks import check_dataset, loading
+from mixae.datasets.guard import guard
 from mixae.derive.resolve import resolve
 from mixae.errors import CheckpointError, ConfigError
 from mixae.registry import RUNNERS
@@ -107,6 +108,7 @@ class MixaeRunner(Runner):
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_val_loop(loop)
+        guard(loop.dataloader.dataset, replace=False)  # another image would be another result
         check_classes(self.model, loop.dataloader.dataset)
         if isinstance(self._train_loop, BaseLoop):
             check_same_classes(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
@@ -114,6 +116,7 @@ class MixaeRunner(Runner):
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_test_loop(loop)
+        guard(loop.dataloader.dataset, replace=False)
         check_classes(self.model, loop.dataloader.dataset)
         return loop
 
