@@ -43,7 +43,7 @@ def loading(dataset: dict) -> Iterator[None]:
         )
         reason = str(error).rstrip('.')
         if 'need at least one array' in reason:  # how mmengine says it
-            reason = f'it has no sample{_in_the_folder(dataset)}'
+            reason = f'it has no sample ({_in_the_folder(dataset)})'
         raise DataError(
             f'The data set {dataset.get("type")} ({given}) cannot be loaded: {reason}. Name the '
             'folder of your data in data_root.'
@@ -57,7 +57,7 @@ def _in_the_folder(dataset: dict) -> str:
     suffix = dataset.get('img_suffix', '.jpg')
     files = list_files(folder) if os.path.isdir(folder) else []
     line = left_out(files, folder, len(files), f'not {suffix}')
-    return f' in {folder}: {line.rstrip(".")}' if line else f': {folder} is empty'
+    return line.rstrip('.') if line else f'{folder} is empty'
 
 
 def check_dataset(dataset) -> None:

@@ -144,10 +144,11 @@ def run_tool(main) -> None:
             print(f'\nerror: {message}', file=sys.stderr)
         sys.exit(1)
     except RuntimeError as error:
-        if not str(error).startswith('DataLoader worker (pid'):
+        reason = (str(error).strip().splitlines() or [''])[-1]
+        if not reason.startswith('DataLoader worker (pid') and 'memory(shm)' not in reason:
             raise
         print(
-            f'\nerror: a process that loads data ended ({str(error).splitlines()[0]}). Memory, or '
+            f'\nerror: a process that loads data ended ({reason.strip(".")}). Memory, or '
             'shared memory (/dev/shm; docker run --shm-size), was too small, or somebody ended it: '
             'lower num_workers or batch_size of the data loaders. --resume continues.',
             file=sys.stderr,

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from mixae.checkpoints.read import misfit, read_checkpoint
 from mixae.datasets.checks import check_dataset, loading
 from mixae.datasets.guard import guard
+from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.derive.resolve import resolve
 from mixae.errors import CheckpointError, ConfigError
 from mixae.registry import RUNNERS
@@ -80,6 +81,7 @@ class MixaeRunner(Runner):
     ) -> DataLoader:
         """As mmengine's, over a data set that is checked and whose files are guarded."""
         config = dataloader.get('dataset') if isinstance(dataloader, dict) else None
+        end_workers_that_lose_samples()
         with loading(config if isinstance(config, dict) else {}):
             loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         check_dataset(loader.dataset)

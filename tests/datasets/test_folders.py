@@ -256,7 +256,7 @@ def test_no_image_names_folder_and_suffix(scenes):
         img_suffix='.gif',
     )
     with pytest.raises(
-        DataError, match=r'no sample in .*images: 8 of 8 files are left out, not \.gif'
+        DataError, match=r'no sample .*images: 8 of 8 files are left out, not \.gif'
     ):
         with loading(config):
             segmentation(scenes, BaseSegDataset, img_suffix='.gif')

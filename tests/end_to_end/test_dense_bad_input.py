@@ -344,6 +344,6 @@ def test_images_of_another_suffix_are_read_or_named(kind, ade, tmp_path):
         launch.train(cfg, pretrained='scratch')
         return
     with pytest.raises(
-        DataError, match=r'no sample in .*images/training: 3 of 3 .* not \.jpg: 3 \.JPEG'
+        DataError, match=r'no sample .*images/training: 3 of 3 .* not \.jpg: 3 \.JPEG'
     ):
         launch.train(cfg, pretrained='scratch')

@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mixae.datasets.guard import GuardedPipeline
+from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.engine import launch
 from mixae.engine.runner import MixaeRunner
 from mixae.errors import ConfigError, DataError
@@ -75,21 +76,42 @@ class Dies(Dataset):
         return 4
 
     def __getitem__(self, index):
-        if self.number is None:
-            raise RuntimeError('DataLoader worker: a defect')
-        os.kill(os.getpid(), self.number)
+        if isinstance(self.number, int):
+            os.kill(os.getpid(), self.number)
+        if self.number == 'hand over':
+            return CannotBeHandedOver()
+        raise RuntimeError(self.number)
 
 
-@pytest.mark.parametrize('number', [signal.SIGKILL, signal.SIGBUS])
-def test_a_loading_process_that_ends_is_one_line(number, capfd):
+class CannotBeHandedOver:
+    """As a tensor is where shared memory is full."""
+
+    def __reduce__(self):
+        raise RuntimeError('unable to allocate shared memory(shm) for file </torch_1>')
+
+
+@pytest.mark.parametrize(
+    'number, reason',
+    [
+        (signal.SIGKILL, 'DataLoader worker (pid'),
+        (signal.SIGBUS, 'DataLoader worker (pid'),
+        ('unable to allocate shared memory(shm) for file </torch_1>', 'RuntimeError: unable to al'),
+        ('hand over', 'DataLoader worker (pid'),
+    ],
+    ids=['SIGKILL', 'SIGBUS', 'no shared memory', 'no shared memory for a sample'],
+)
+def test_a_loading_process_that_ends_is_one_line(number, reason, capfd):
+    end_workers_that_lose_samples()
     with pytest.raises(SystemExit) as stop:
-        launch.run_tool(lambda: list(DataLoader(Dies(number), num_workers=1)))
+        launch.run_tool(lambda: list(DataLoader(Dies(number), num_workers=1, collate_fn=list)))
     assert stop.value.code == 1
-    lines = capfd.readouterr().err.strip().splitlines()
-    assert lines[-1].startswith('error: a process that loads data ended (DataLoader worker (pid')
-    assert '/dev/shm' in lines[-1] and 'num_workers' in lines[-1]
+    output = capfd.readouterr().err
+    line = output.strip().splitlines()[-1]
+    assert line.startswith(f'error: a process that loads data ended ({reason}')
+    assert '/dev/shm' in line and 'num_workers' in line
+    assert 'Traceback' not in output
 
 
 def test_a_defect_of_a_loading_process_keeps_its_traceback():
     with pytest.raises(RuntimeError, match='a defect'):
-        launch.run_tool(lambda: list(DataLoader(Dies(None), num_workers=1)))
+        launch.run_tool(lambda: list(DataLoader(Dies('a defect'), num_workers=1)))
