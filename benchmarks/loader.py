@@ -76,11 +76,11 @@ def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = N
             '--prefix), or leave this pipeline out with --pipelines.'
         )
     node = cfg.train_dataloader.dataset.dataset
-    if root or node.type != 'CustomDataset':
+    if root or node.type != 'mixae.ImageFolder':
         steps = node.pipeline
         nested = any(child.is_dir() for child in (folder / (prefix or '')).iterdir())
         cfg.train_dataloader.dataset.dataset = dict(
-            type='CustomDataset', data_prefix=prefix or '', with_label=nested, pipeline=steps
+            type='mixae.ImageFolder', data_prefix=prefix or '', with_label=nested, pipeline=steps
         )
     cfg.train_dataloader.dataset.dataset['data_root'] = str(folder)
     cfg, _ = derive(cfg, world_size=1, cuda=False)

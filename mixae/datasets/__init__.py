@@ -6,25 +6,33 @@ import io
 with contextlib.redirect_stdout(io.StringIO()):
     import mmpretrain.datasets  # noqa: F401
 
+from .checks import check_dataset
+from .cifar import prepare_cifar
 from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
-from .image_folders import prepare_cifar
+from .image_folders import ImageFolder, ImageNet
 from .pair_sampler import PairSampler
 from .sampling import EpochSampler, SampleIndex
 from .seeded import SeededDataset
+from .seg_folders import ADE20KDataset, SegFolder
 from .seg_labels import CheckSegLabels
 from .tiny_imagenet import prepare_tiny_imagenet
 
 __all__ = [
+    'ADE20KDataset',
     'CheckSegLabels',
     'CocoDataset',
     'DigitScenes',
     'DigitScenesCoco',
     'DigitScenesSeg',
     'EpochSampler',
+    'ImageFolder',
+    'ImageNet',
     'PairSampler',
     'SampleIndex',
     'SeededDataset',
+    'SegFolder',
+    'check_dataset',
     'prepare_cifar',
     'prepare_tiny_imagenet',
 ]

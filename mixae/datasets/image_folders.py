@@ -1,80 +1,107 @@
-"""CIFAR as folders of images, one subfolder a class, as our configs read it."""
+"""Folders of images for classification, one subfolder per class."""
 
-import json
-from pathlib import Path
+import logging
+import os
 
-from mmengine.utils import track_progress
-from torchvision.datasets import CIFAR10, CIFAR100
+from mmengine.fileio import get_file_backend
+from mmengine.fileio.backends import LocalBackend
+from mmengine.logging import print_log
+from mmpretrain.datasets import CustomDataset
+from mmpretrain.datasets import ImageNet as MMPretrainImageNet
 
+from mixae.datasets.folders import SUFFIXES, is_junk, left_out, list_files
 from mixae.errors import DataError
-from mixae.files import write_whole
-
-CIFAR = {'cifar10': CIFAR10, 'cifar100': CIFAR100}
-IMAGES = {'train': 50_000, 'test': 10_000}
-SUFFIXES = {'.png', '.jpg', '.jpeg'}
+from mixae.registry import DATASETS
 
 
-def prepare_cifar(name: str, out: str | Path, download: bool = True) -> Path:
-    """Write CIFAR's original arrays as PNG files, ``out/{train,test}/CLASS/NUMBER.png``.
+class _NamesWhatIsLeftOut:
+    """Reads a folder for mmpretrain's ``CustomDataset`` and those that inherit it.
 
-    Repeating it completes what is there.
+    Theirs takes no .webp and .tiff without a word, and a hidden folder (.ipynb_checkpoints) or
+    __MACOSX for a class, which moves the labels of all classes after it.
+    """
+
+    def load_data_list(self) -> list[dict]:
+        """As mmpretrain's; a label beyond the classes is an error."""
+        data_list = super().load_data_list()
+        if self.with_label and self.CLASSES is not None:
+            for info in data_list:
+                if not 0 <= info['gt_label'] < len(self.CLASSES):
+                    raise DataError(
+                        f'{self.ann_file} gives {info["img_path"]} the label {info["gt_label"]}; '
+                        f'there are {len(self.CLASSES)} classes, 0..{len(self.CLASSES) - 1}.'
+                    )
+        return data_list
+
+    def _find_samples(self) -> list:
+        if not isinstance(get_file_backend(self.img_prefix), LocalBackend):
+            return super()._find_samples()
+        root = os.path.normpath(self.img_prefix)
+        files = list_files(root)
+        images = [path for path in files if self.is_valid_file(path)]
+        classes = None
+        if self.with_label:
+            classes = sorted(x.name for x in os.scandir(root) if x.is_dir() and not is_junk(x.name))
+            images = [path for path in images if os.path.dirname(path)]
+            # By class, then by path: a folder 'a.b' sorts between 'a' and the images in it.
+            images.sort(key=lambda path: path.split(os.sep, 1))
+        used = set(images)
+        wanted = ', '.join(sorted(self.extensions)) + (
+            ' in a subfolder per class' if classes else ''
+        )
+        line = left_out([x for x in files if x not in used], root, len(files), f'not {wanted}')
+        if not images:
+            raise DataError(f'There is no image in {root}: {line or "it is empty"}')
+        if line:
+            print_log(line, logger='current', level=logging.WARNING)
+        if classes is None:
+            return images
+        return self._with_labels(images, classes)
+
+    def _with_labels(self, images: list[str], classes: list[str]) -> list[tuple[str, int]]:
+        root = os.path.normpath(self.img_prefix)
+        self.folder_to_idx = {name: i for i, name in enumerate(classes)}
+        if self.CLASSES is None:
+            self._metainfo['classes'] = tuple(classes)
+        elif len(self.CLASSES) != len(classes):
+            raise DataError(
+                f'{root} has {len(classes)} subfolders, one per class, for {len(self.CLASSES)} '
+                'classes: correct data_root, or the classes of the data set.'
+            )
+        samples = [(path, self.folder_to_idx[path.split(os.sep, 1)[0]]) for path in images]
+        empty = sorted(set(classes) - {classes[label] for _, label in samples})
+        if empty:
+            print_log(
+                f'{root}: no image in {len(empty)} of {len(classes)} classes: '
+                f'{", ".join(empty[:8])}.',
+                logger='current',
+                level=logging.WARNING,
+            )
+        return samples
+
+
+@DATASETS.register_module()
+class ImageFolder(_NamesWhatIsLeftOut, CustomDataset):
+    """mmpretrain's ``CustomDataset`` that counts and names the files it leaves out.
+
+    It takes .tiff and .webp too, in capitals as well, and no folder for a class whose name begins
+    with a dot, nor __MACOSX.
 
     Args:
-        name (str): 'cifar10' or 'cifar100'.
-        out (str | Path): The folder to write.
-        download (bool): Fetch the original archive if it is not in ``out/original``.
-
-    Returns:
-        Path: ``out``.
+        extensions (Sequence[str]): Suffixes of images. Defaults to
+            :data:`mixae.datasets.folders.SUFFIXES`.
+        **kwargs: Of ``CustomDataset``: data_root, data_prefix, with_label, ann_file, ...
 
     Raises:
-        ValueError: Another ``name``.
-        DataError: No archive and no way to fetch it; says where to put it.
+        DataError: No image; another number of subfolders than classes; a label beyond the classes.
     """
-    if name not in CIFAR:
-        raise ValueError(f'{name!r} is not prepared here: choose one of {", ".join(CIFAR)}.')
-    out = Path(out)
-    for split in IMAGES:
-        try:
-            data = CIFAR[name](out / 'original', train=split == 'train', download=download)
-        except (RuntimeError, OSError) as error:
-            raise DataError(
-                f'{name} could not be fetched ({error}). Put {CIFAR[name].filename} (MD5 '
-                f'{CIFAR[name].tgz_md5}) into {out / "original"} and run this again.'
-            ) from error
-        for folder in data.classes:
-            (out / split / folder).mkdir(parents=True, exist_ok=True)
 
-        def write(i: int, split=split, data=data) -> None:
-            image, label = data[i]
-            path = out / split / data.classes[label] / f'{i:05d}.png'
-            if not path.exists():
-                image.save(path)
-
-        print(f'{name} {split}')
-        track_progress(write, range(len(data)))
-    describe_folder(out, name, f'{name.upper().replace("CIFAR", "CIFAR-")}, lossless')
-    return out
+    def __init__(self, *args, extensions: tuple[str, ...] = SUFFIXES, **kwargs) -> None:
+        super().__init__(*args, extensions=extensions, **kwargs)
 
 
-def describe_folder(root: str | Path, name: str, description: str) -> dict:
-    """Check a folder of CIFAR images and note in ``dataset.json`` what its images are.
+@DATASETS.register_module()
+class ImageNet(_NamesWhatIsLeftOut, MMPretrainImageNet):
+    """mmpretrain's ``ImageNet``, reading its folders as :class:`ImageFolder` does."""
 
-    Run records quote that note, so that a table says which form of the data it was measured on.
-
-    Raises:
-        DataError: A split is missing or has another number of images or classes.
-    """
-    root = Path(root)
-    classes = {'cifar10': 10, 'cifar100': 100}[name]
-    for split, expected in IMAGES.items():
-        files = [p for p in (root / split).rglob('*') if p.suffix.lower() in SUFFIXES]
-        folders = {p.parent for p in files}
-        if len(files) != expected or len(folders) != classes:
-            raise DataError(
-                f'{root / split} holds {len(files)} images in {len(folders)} classes; {name} has '
-                f'{expected} in {classes}.'
-            )
-    about = dict(name=name, description=description, images=IMAGES)
-    write_whole(root / 'dataset.json', json.dumps(about, indent=2) + '\n')
-    return about
+    IMG_EXTENSIONS = SUFFIXES

@@ -4,16 +4,15 @@ import logging
 import random
 from copy import deepcopy
 
-import mmcv
 import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
+from mixae.datasets.checks import loading
+from mixae.datasets.guard import MAX_REPLACEMENTS, UnreadableError, guard
 from mixae.errors import DataError
 from mixae.registry import DATASETS
-
-MAX_REPLACEMENTS = 10
 
 
 @DATASETS.register_module()
@@ -24,9 +23,9 @@ class SeededDataset:
     and on everything the worker drew before, so a resumed run differs from one that never
     stopped. Here it depends on the sample alone.
 
-    An image that cannot be read is named in a warning and replaced by the next readable one, so
-    that a long run does not die of one broken file. With ``on_unreadable='raise'`` (evaluation,
-    where a replacement would change the result) it stops the run.
+    An image (or mask) that cannot be read is named in a warning and replaced by the next sample
+    that can, so that a long run does not die of one broken file. With ``on_unreadable='raise'``
+    (evaluation, where a replacement would change the result) it stops the run.
 
     Args:
         dataset (dict | BaseDataset): The data set.
@@ -52,7 +51,11 @@ class SeededDataset:
     ) -> None:
         if on_unreadable not in ('replace', 'raise'):
             raise ValueError(f"on_unreadable={on_unreadable!r}: choose 'replace' or 'raise'.")
-        self.dataset = _build(dataset) if isinstance(dataset, dict) else dataset
+        if isinstance(dataset, dict):
+            with loading(dataset):
+                dataset = DATASETS.build(dataset)
+        self.dataset = dataset
+        guard(dataset, replace=False)  # the replacement is drawn here, the same in every run
         self.subset = subset
         self.seed = seed
         self.on_unreadable = on_unreadable
@@ -89,23 +92,20 @@ class SeededDataset:
             candidate = (index + attempt) % len(self)
             try:
                 return self.dataset[int(self.indices[candidate])]
-            except Exception as error:
-                path = self._unreadable(candidate)
-                if path is None:
-                    raise  # the pipeline failed, not the file
+            except UnreadableError as error:
                 if self.on_unreadable == 'raise':
-                    raise DataError(f'{path} cannot be read as an image: {error}') from error
-                if path not in self._warned:
-                    self._warned.add(path)
+                    raise
+                message = str(error).rstrip('.')
+                if message not in self._warned:
+                    self._warned.add(message)
                     print_log(
-                        f'{path} cannot be read as an image ({error}); the next readable image '
-                        'of the data set takes its place.',
+                        f'{message}; the next readable image of the data set takes its place.',
                         logger='current',
                         level=logging.WARNING,
                     )
         raise DataError(
             f'{MAX_REPLACEMENTS + 1} images in a row, from index {index}, cannot be read; the last '
-            f'is {path}. Check the data set: {self._where()}.'
+            f'one: {message}. Check the data set: {self._where()}.'
         )
 
     def _seed(self, *key: int) -> None:
@@ -114,36 +114,9 @@ class SeededDataset:
         np.random.seed(b)
         torch.manual_seed(c)
 
-    def _unreadable(self, index: int) -> str | None:
-        """The path of the sample's image if that file is what cannot be read."""
-        path = self.get_data_info(index).get('img_path')
-        if path is None:
-            return None
-        try:
-            readable = mmcv.imread(path) is not None
-        except Exception:
-            readable = False
-        return None if readable else path
-
     def _where(self) -> str:
         parts = {
             name: getattr(self.dataset, name, None)
             for name in ('data_root', 'data_prefix', 'split')
         }
         return ', '.join(f'{name}={value!r}' for name, value in parts.items() if value)
-
-
-def _build(dataset: dict) -> BaseDataset:
-    try:
-        return DATASETS.build(dataset)
-    except (OSError, RuntimeError, AssertionError) as error:
-        # mmpretrain's way of saying: no such folder, no image in it, other classes than expected.
-        given = ', '.join(
-            f'{k}={dataset[k]!r}'
-            for k in ('data_root', 'data_prefix', 'split', 'ann_file')
-            if dataset.get(k)
-        )
-        raise DataError(
-            f'The data set {dataset.get("type")} ({given}) cannot be loaded: '
-            f'{str(error).rstrip(".")}. Name the folder of your data in data_root.'
-        ) from error

@@ -1,21 +1,20 @@
 """Tiny-ImageNet as folders of classes: download, check, sort the validation images."""
 
 import hashlib
-import json
 import re
 import shutil
 import urllib.request
 import zipfile
 from pathlib import Path, PurePosixPath
 
+from mixae.datasets.about import NAME, read_about, write_about
 from mixae.errors import DataError
-from mixae.files import replace_whole, write_whole
+from mixae.files import replace_whole
 
 URL = 'https://cs231n.stanford.edu/tiny-imagenet-200.zip'
 ARCHIVE = 'tiny-imagenet-200.zip'
 MD5 = '90528d7ca1a48142e341f4ef8d21d0de'
 IMAGES = dict(train=100_000, val=10_000)
-ABOUT = 'dataset.json'
 DESCRIPTION = 'Tiny-ImageNet-200 as published: 64x64 JPEG, 200 classes; test is its val split'
 
 _CLASS = re.compile(r'n\d{8}')
@@ -52,7 +51,7 @@ def prepare_tiny_imagenet(
     data_root = Path(data_root)
     if _is_complete(data_root, md5):
         return data_root
-    in_the_way = [data_root / name for name in (*images, ABOUT) if (data_root / name).exists()]
+    in_the_way = [data_root / name for name in (*images, NAME) if (data_root / name).exists()]
     if in_the_way:
         raise DataError(
             f'{", ".join(map(str, in_the_way))} exist(s), but is no Tiny-ImageNet that this tool '
@@ -70,20 +69,18 @@ def prepare_tiny_imagenet(
         raise DataError(f'{archive} holds {counts} images, expected {images}.')
     for split in images:
         (partial / split).rename(data_root / split)
-    about = dict(description=DESCRIPTION, archive_md5=md5, images=counts)
-    write_whole(data_root / ABOUT, json.dumps(about, indent=2) + '\n')  # last: all is there
-    partial.rmdir()
+    shutil.rmtree(partial)
+    # Last: its presence says that all is there.
+    write_about(data_root, description=DESCRIPTION, archive_md5=md5, images=counts)
     return data_root
 
 
 def _is_complete(data_root: Path, md5: str) -> bool:
-    about = data_root / ABOUT
-    try:
-        told = json.loads(about.read_text())
-        md5_told, images = told['archive_md5'], dict(told['images'])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    told = read_about(data_root)
+    images = told.get('images')
+    if told.get('archive_md5') != md5 or not isinstance(images, dict):
         return False
-    return md5_told == md5 and all(
+    return all(
         sum(1 for _ in (data_root / split).glob('*/*.JPEG')) == count
         for split, count in images.items()
     )

@@ -210,6 +210,17 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
             # A line of its own: a progress bar may have left one open.
             print(f'\nerror: {message}', file=sys.stderr)
         sys.exit(1)
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or [''])[-1]
+        if not reason.startswith('DataLoader worker (pid') and 'memory(shm)' not in reason:
+            raise
+        print(
+            f'\nerror: a process that loads data ended ({reason.strip(".")}). Memory, or '
+            'shared memory (/dev/shm; docker run --shm-size), was too small, or somebody ended it: '
+            'lower num_workers or batch_size of the data loaders. --resume continues.',
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         print(f'interrupted; {interrupted}', file=sys.stderr)
         sys.exit(130)

@@ -8,16 +8,21 @@ from pathlib import Path
 import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.dist import get_dist_info, is_distributed, master_only
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
+from torch.utils.data import DataLoader
 
 from mixae.checkpoints.load import check_weights
 from mixae.checkpoints.read import misfit, read_checkpoint
 from mixae.checkpoints.resume import check_resumable
+from mixae.datasets.checks import check_dataset, loading
+from mixae.datasets.guard import guard
+from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.derive import derive
 from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.files import replace_whole
@@ -73,6 +78,18 @@ class MixaeRunner(Runner):
         except ValueError as error:
             raise ConfigError(str(error)) from error
 
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        """As mmengine's, over a data set that is checked and whose files are guarded."""
+        config = dataloader.get('dataset') if isinstance(dataloader, dict) else None
+        end_workers_that_lose_samples()
+        with loading(config if isinstance(config, dict) else {}):
+            loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        check_dataset(loader.dataset)
+        return loader
+
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """As mmengine's; a data set smaller than one batch of all processes is an error."""
         loop = super().build_train_loop(loop)
@@ -96,6 +113,7 @@ class MixaeRunner(Runner):
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_val_loop(loop)
+        guard(loop.dataloader.dataset, replace=False)  # another image would be another result
         check_classes(self.model, loop.dataloader.dataset)
         if isinstance(self._train_loop, BaseLoop):
             check_same_classes(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
@@ -103,10 +121,14 @@ class MixaeRunner(Runner):
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_test_loop(loop)
+        guard(loop.dataloader.dataset, replace=False)
         check_classes(self.model, loop.dataloader.dataset)
         return loop
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """As mmengine's; a model with nothing to train has no gradients to share, and stays."""
+        if self.distributed and not any(p.requires_grad for p in model.parameters()):
+            return model.to(get_device())
         if self.distributed and model_wrapper_cfg is None and not torch.cuda.is_available():
             model_wrapper_cfg = dict(
                 type='MMDistributedDataParallel',
@@ -172,7 +194,7 @@ class MixaeRunner(Runner):
 
 
 def check_classes(model: nn.Module, dataset) -> None:
-    """Make sure that a detector's or segmentor's heads have the classes of a data set.
+    """Make sure that the heads of a classifier, detector or segmentor have a data set's classes.
 
     mmdet's ``NumClassCheckHook`` asserts it where a config names it, and of the validation data
     only after an epoch of training.
@@ -182,12 +204,14 @@ def check_classes(model: nn.Module, dataset) -> None:
     """
     model = model.module if is_model_wrapper(model) else model
     classes = getattr(dataset, 'metainfo', {}).get('classes')
-    is_dense = any(hasattr(model, part) for part in ('roi_head', 'bbox_head', 'decode_head'))
-    if not is_dense or classes is None:
+    if classes is None:
         return
+    dense = any(hasattr(model, part) for part in ('roi_head', 'bbox_head', 'decode_head'))
     for name, module in model.named_modules():
         # A region proposal network tells objects from background; a segmentor repeats its head's.
         if module is model or name.endswith('rpn_head'):
+            continue
+        if not dense and name.split('.')[0] != 'head':  # an encoder may have a number of its own
             continue
         if not isinstance(getattr(module, 'num_classes', None), int):
             continue

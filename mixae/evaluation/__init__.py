@@ -1,11 +1,15 @@
+from .accuracy import Accuracy
 from .coco_metric import CocoMetric
 from .features import extract_features, pool_tokens
+from .iou_metric import IoUMetric
 from .loops import FeatureProbeLoop
 from .probes import LinearProbe, WeightedKNN
 
 __all__ = [
+    'Accuracy',
     'CocoMetric',
     'FeatureProbeLoop',
+    'IoUMetric',
     'LinearProbe',
     'WeightedKNN',
     'extract_features',

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import BaseLoop, Runner
-from mmpretrain.evaluation import Accuracy
 from torch.utils.data import DataLoader
 
-from mixae.errors import NotFiniteError
+from mixae.errors import DataError, NotFiniteError
+from mixae.evaluation.accuracy import cap_topk, top_k_accuracy
 from mixae.evaluation.features import extract_features
 from mixae.registry import LOOPS, TASK_UTILS
 
@@ -30,7 +30,7 @@ class FeatureProbeLoop(BaseLoop):
             Defaults to 'avg'.
 
     Raises:
-        ValueError: If the two splits have different classes.
+        DataError: A split without classes, or splits of different ones.
     """
 
     def __init__(
@@ -50,11 +50,13 @@ class FeatureProbeLoop(BaseLoop):
         self.train_dataloader = loader
         self.probe = TASK_UTILS.build(probe)
         self.pool = pool
-        train, test = (x.dataset.metainfo['classes'] for x in (loader, self.dataloader))
-        if list(train) != list(test):
-            raise ValueError(
+        train, test = (
+            list(x.dataset.metainfo.get('classes') or ()) for x in (loader, self.dataloader)
+        )
+        if not train or train != test:
+            raise DataError(
                 f'The training split has {len(train)} classes, the test split {len(test)}, or '
-                f'in another order: {list(train)[:5]} ..., {list(test)[:5]} ...'
+                f'in another order: {train[:5]} ..., {test[:5]} ...'
             )
         self.num_classes = len(train)
 
@@ -79,6 +81,6 @@ class FeatureProbeLoop(BaseLoop):
                     f'The {name} features are not finite: the checkpoint is broken.'
                 )
         scores_MC = self.probe(train_ND, labels_N, test_MD, self.num_classes)
-        topk = (1, 5) if self.num_classes >= 5 else (1,)
-        values = Accuracy.calculate(scores_MC, torch.from_numpy(labels_M), topk=topk)
-        return {f'accuracy/top{k}': v[0].item() for k, v in zip(topk, values, strict=True)}
+        topk = cap_topk((1, 5), self.num_classes)
+        accuracy = top_k_accuracy(scores_MC, torch.from_numpy(labels_M), topk)
+        return {f'accuracy/{name}': value for name, value in accuracy.items()}

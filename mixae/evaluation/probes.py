@@ -3,12 +3,15 @@
 Shape legend: N training images, M test images, D width, C classes.
 """
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.optim import CosineAnnealingLR, LinearLR
 from torch import Tensor, nn
 
+from mixae.errors import ConfigError, DataError
 from mixae.registry import TASK_UTILS
 
 
@@ -17,7 +20,8 @@ class WeightedKNN:
     """Weighted k-nearest-neighbour classifier (Wu et al. 2018, Sec. 3.4).
 
     The k training features of largest cosine similarity s vote for their class with weight
-    exp(s / temperature).
+    exp(s / temperature). Scores are the logarithms of the votes' sums, which no temperature takes
+    out of range; a class without a vote has -inf, and is no guess of top-5 either.
 
     Args:
         k (int): Neighbours; all training images if there are fewer. Defaults to 20.
@@ -26,7 +30,7 @@ class WeightedKNN:
 
     def __init__(self, k: int = 20, temperature: float = 0.07) -> None:
         if k < 1 or temperature <= 0:
-            raise ValueError(f'k={k}, temperature={temperature}: both must be positive.')
+            raise ConfigError(f'k={k}, temperature={temperature}: both must be positive.')
         self.k = k
         self.temperature = temperature
 
@@ -36,12 +40,14 @@ class WeightedKNN:
         """Class scores of the test images, (M, C)."""
         train_ND = F.normalize(torch.from_numpy(train_ND), dim=1)
         test_MD = F.normalize(torch.from_numpy(test_MD), dim=1)
-        onehot_NC = F.one_hot(torch.from_numpy(labels_N), num_classes).float()
+        onehot_NC = F.one_hot(torch.from_numpy(labels_N), num_classes).bool()
         scores = []
         for chunk_mD in test_MD.split(1024):
             similarity_mk, index_mk = (chunk_mD @ train_ND.T).topk(min(self.k, len(train_ND)))
-            votes_mk1 = (similarity_mk / self.temperature).exp()[..., None]
-            scores.append((votes_mk1 * onehot_NC[index_mk]).sum(dim=1))
+            votes_mkC = torch.where(
+                onehot_NC[index_mk], similarity_mk[..., None] / self.temperature, -math.inf
+            )
+            scores.append(votes_mkC.logsumexp(dim=1))
         return torch.cat(scores)
 
 
@@ -70,7 +76,7 @@ class LinearProbe:
         seed: int = 0,
     ) -> None:
         if not 0 <= warmup_epochs < epochs:
-            raise ValueError(f'warmup_epochs={warmup_epochs} must be in [0, epochs={epochs}).')
+            raise ConfigError(f'warmup_epochs={warmup_epochs} must be in [0, epochs={epochs}).')
         self.epochs = epochs
         self.warmup_epochs = warmup_epochs
         self.batch_size = batch_size
@@ -81,6 +87,8 @@ class LinearProbe:
         self, train_ND: np.ndarray, labels_N: np.ndarray, test_MD: np.ndarray, num_classes: int
     ) -> Tensor:
         """Class scores (logits) of the test images, (M, C)."""
+        if len(train_ND) < 2:
+            raise DataError(f'{len(train_ND)} training image: BatchNorm needs two at least.')
         train_ND, labels_N = torch.from_numpy(train_ND), torch.from_numpy(labels_N)
         generator = torch.Generator().manual_seed(self.seed)
         linear = nn.Linear(train_ND.shape[1], num_classes)

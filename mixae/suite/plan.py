@@ -1,10 +1,9 @@
 """What a suite consists of: pre-trained once, evaluated many times, over seeds."""
 
 import copy
-import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -12,9 +11,10 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
+from mixae.derive.checks import nearest
 from mixae.errors import SuiteError
-from mixae.results.table import parse_columns
 from mixae.results.record import config_sha256
+from mixae.results.table import parse_columns
 from mixae.results.write import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,12 +272,6 @@ def check_whole(name: str, value, least: int = 1) -> None:
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise SuiteError(f'{name}={value!r}: expected a whole number, {least} or more.')
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """'; did you mean X or Y?', or '.' where nothing known looks like ``name``."""
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
-    return f'; did you mean {" or ".join(close)}?' if close else '.'
 
 
 def _check(place: str, given: Mapping, types: dict, required: Sequence[str]) -> None:

@@ -1,6 +1,7 @@
 """Digit scenes: what is promised of the data is checked on the data itself."""
 
 import contextlib
+import errno
 import functools
 import json
 import multiprocessing
@@ -8,6 +9,7 @@ import os
 import pickle
 import signal
 import time
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -554,6 +556,71 @@ def test_a_killed_build_leaves_nothing_behind_that_counts(tmp_path):
         time.sleep(0.05)
 
 
+def test_a_build_whose_worker_is_killed_ends_in_one_line(tmp_path, monkeypatch):
+    parent, draw = os.getpid(), build.draw_picture
+
+    def die_at_250(part, options, split, i, material):
+        if i == 250 and os.getpid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return draw(part, options, split, i, material)
+
+    monkeypatch.setattr(build, 'draw_picture', die_at_250)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1})
+    with pytest.raises(DataError, match='a process that draws pictures was killed.*Run this again'):
+        prepare('classification', tmp_path, num_train=600, num_test=1)
+    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith('.lock')] == []
+
+
+@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+@pytest.mark.parametrize('part', PARTS)
+def test_a_disk_that_fills_up_while_a_worker_writes_is_named(tmp_path, monkeypatch, part, number):
+    def full(part, options, split, i, material):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(build, 'draw_picture', full)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {0, 1})
+    said = r'cannot be read or written \(Read-only' if number == errno.EROFS else 'no space left'
+    with pytest.raises(DataError, match=said):
+        prepare(part, tmp_path, num_train=300, num_test=1)
+    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith('.lock')] == []
+
+
+def test_space_is_taken_before_pictures_are_written_to_it(tmp_path, monkeypatch):
+    """A memory map over a hole in a file on a full disk ends the process, with a bus error."""
+
+    def full(fd, start, size):
+        assert size == os.fstat(fd).st_size > 24 * 64 * 64 * 3
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, 'posix_fallocate', full)
+    with pytest.raises(DataError, match='no space left'):
+        prepare('classification', tmp_path, **SMALL)
+
+
+def test_who_waits_says_for_whom(tmp_path):
+    fork = multiprocessing.get_context('fork')
+    said = tmp_path / 'said'
+    root = tmp_path / 'data'
+    root.mkdir()
+    with build._lock(root, 'classification'):
+        waiting = fork.Process(
+            target=_prepare_in_process, args=(root, said, dict(num_train=2, num_test=2))
+        )
+        waiting.start()
+        until = time.monotonic() + 30
+        while not (said.exists() and 'waiting' in said.read_text()):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        assert waiting.is_alive()
+    waiting.join(60)
+    assert waiting.exitcode == 0
+    first, *rest = said.read_text().splitlines()
+    assert first.startswith(f'Digit scenes: waiting for process {os.getpid()} on ')
+    assert f'which is making {root}/classification' in first
+    assert [' made in ' in line for line in rest] == [True]
+    assert not list(root.glob('*.owner'))
+
+
 def test_a_failing_build_leaves_nothing(tmp_path, monkeypatch):
     def fail(*args, **kwargs):
         raise RuntimeError('in the middle')
@@ -619,7 +686,7 @@ def test_an_unknown_part_is_named(tmp_path):
 
 def test_a_root_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / 'file').write_text('not a folder')
-    with pytest.raises(DataError, match='file/data cannot be written.*data_root'):
+    with pytest.raises(DataError, match='file/data cannot be read or written .*data_root'):
         prepare('scenes', tmp_path / 'file' / 'data', **SMALL)
 
 
@@ -635,6 +702,28 @@ def test_a_source_picture_that_is_missing_is_named(monkeypatch):
     gone = sources.Stuff('brick', 'skimage', 'data/no_such.png', None, (0, 0, 0))
     monkeypatch.setattr(sources, 'STUFF', (gone,))
     with pytest.raises(DataError, match='data/no_such.png.*scikit-image'):
+        sources.load_sources()
+
+
+@pytest.mark.parametrize('content', [b'', b'no picture', b'\x89PNG\r\n\x1a\n' + b'\0' * 40, None])
+def test_a_source_picture_that_is_damaged_is_named(tmp_path, monkeypatch, content):
+    good = sources.STUFF[0]
+    spec = sources.importlib.util.find_spec(good.package)
+    data = (Path(spec.submodule_search_locations[0]) / good.file).read_bytes()
+    path = tmp_path / 'brick.png'
+    path.write_bytes(data[: len(data) // 2] if content is None else content)
+    monkeypatch.setattr(sources, 'STUFF', (replace(good, file=str(path)),))
+    with pytest.raises(DataError, match='brick.png cannot be read: pip install --force-reinstall'):
+        sources.load_sources()
+
+
+@pytest.mark.parametrize('error', [EOFError('cut'), ValueError('no number'), OSError('bad gzip')])
+def test_digits_that_are_damaged_are_named(monkeypatch, error):
+    def fail():
+        raise error
+
+    monkeypatch.setattr('sklearn.datasets.load_digits', fail)
+    with pytest.raises(DataError, match=f'digits that ship inside scikit-learn.*{error}'):
         sources.load_sources()
 
 

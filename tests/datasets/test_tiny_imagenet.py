@@ -130,4 +130,4 @@ def test_the_configs_read_where_the_tool_writes():
     roots = set()
     for path in configs.glob('tiny_imagenet_*.py'):
         roots |= set(re.findall(r"data_root': '([^']*)'", str(Config.fromfile(path).to_dict())))
-    assert roots == {default}
+    assert roots == {default, 'auto'}

@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from mixae.engine import launch
-from mixae.errors import CheckpointError, ConfigError, DataError, MixaeError
+from mixae.errors import CheckpointError, ConfigError, DataError
 
 ROOT = Path(__file__).parents[2] / 'configs/transfer'
 pytestmark = pytest.mark.dense
@@ -114,6 +114,10 @@ def config(path, root, work_dir):
     return cfg
 
 
+def took_a_step(work_dir):
+    return bool(list(work_dir.glob('**/scalars.json')))
+
+
 def test_odd_sizes_and_an_image_without_annotations(coco, tmp_path):
     cfg = config('coco/maskrcnn_vitb_1x.py', coco(), tmp_path)
     runner = launch.train(cfg, pretrained='scratch')
@@ -128,8 +132,9 @@ def test_a_missing_image_is_named(coco, tmp_path):
     root = coco()
     (root / 'train2017/0.jpg').unlink()
     cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
-    with pytest.raises(MixaeError, match=r'train2017/0\.jpg'):
+    with pytest.raises(DataError, match=r'1 of the 3 images of .*train2017/0\.jpg'):
         launch.train(cfg, pretrained='scratch')
+    assert not took_a_step(tmp_path)
 
 
 def test_categories_beyond_the_classes_are_left_out(coco, tmp_path):
@@ -152,7 +157,7 @@ def test_categories_that_are_not_the_classes_stop_before_training(split, coco, t
     cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
     with pytest.raises(DataError, match=rf'instances_{split}\.json lacks 1 of the 80 classes: car'):
         launch.train(cfg, pretrained='scratch')
-    assert not list(tmp_path.glob('**/scalars.json'))  # no step was taken
+    assert not took_a_step(tmp_path)
 
 
 def test_other_classes_need_heads_of_as_many(coco, tmp_path):
@@ -194,18 +199,23 @@ def test_a_data_set_without_annotated_images_is_named(coco, tmp_path):
 
 def test_labels_beyond_the_classes_are_named_with_their_file(ade, tmp_path):
     for path in (ade / 'annotations/training').glob('*.png'):
-        Image.fromarray(np.full((53, 75), 180, np.uint8)).save(path)
+        labels = np.array(Image.open(path))
+        labels[5:9] = 180
+        Image.fromarray(labels).save(path)
     cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
     with pytest.raises(ValueError, match=r'annotations/training/\d\.png holds the labels \[179\]'):
         launch.train(cfg, pretrained='scratch')
 
 
 def test_a_missing_mask_is_named(ade, tmp_path):
-    for path in (ade / 'annotations/training').glob('*.png'):
-        path.unlink()
+    for name in ('0.png', '2.png'):
+        (ade / 'annotations/training' / name).unlink()
     cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
-    with pytest.raises(MixaeError, match=r'annotations/training/\d\.png'):
+    with pytest.raises(
+        DataError, match=r'2 of 3 images have no mask .*annotations/training/0\.png'
+    ):
         launch.train(cfg, pretrained='scratch')
+    assert not took_a_step(tmp_path)
 
 
 @pytest.mark.parametrize('path', ['coco/maskrcnn_vitb_1x.py', 'ade20k/upernet_vitb_160k.py'])
@@ -216,3 +226,124 @@ def test_a_checkpoint_without_an_encoder(path, coco, ade, tmp_path):
     with pytest.raises(CheckpointError, match='has no encoder.*decoder.weight'):
         launch.train(cfg, pretrained=str(checkpoint))
     assert not list((tmp_path / 'run').glob('**/*.pth'))
+
+
+@pytest.mark.parametrize('how', ['no mask', 'no mask and no area', 'wrong box'])
+def test_annotations_that_are_wrong_stop_before_training(how, coco, tmp_path):
+    def change(content):
+        first = content['annotations'][0]
+        if how == 'wrong box':
+            first['bbox'][2] = -30
+        else:
+            del first['segmentation']
+        if how == 'no mask and no area':
+            del first['area']
+
+    message = dict([('wrong box', 'annotation 1: bbox is')]).get(how, 'annotations have no mask')
+    cfg = config('coco/maskrcnn_vitb_1x.py', coco(change), tmp_path)
+    with pytest.raises(DataError, match=message):
+        launch.train(cfg, pretrained='scratch')
+    assert not took_a_step(tmp_path)
+
+
+def test_ids_of_any_kind_train_and_are_evaluated(coco, tmp_path):
+    def change(content):
+        for row in content['images']:
+            row['id'] = f'picture {row["id"]}'
+        for row in content['categories']:
+            row['id'] = row['id'] + 0.5
+        for row in content['annotations']:
+            row.update(
+                id=f'a{row["id"]}',
+                image_id=f'picture {row["image_id"]}',
+                category_id=row['category_id'] + 0.5,
+            )
+
+    cfg = config('coco/maskrcnn_vitb_1x.py', coco(change), tmp_path)
+    launch.train(cfg, pretrained='scratch')
+    (path,) = tmp_path.glob('records/*.json')
+    metrics = json.loads(path.read_text())['metrics']
+    assert 0 <= metrics['coco/bbox_mAP']['value'] <= 1
+    assert metrics['coco/classes_absent']['value'] == 79
+
+
+def test_an_annotation_file_of_other_sizes_is_named(coco, tmp_path):
+    root = coco(lambda content: [image.update(width=40, height=40) for image in content['images']])
+    cfg = config('coco/maskrcnn_vitb_1x.py', root, tmp_path)
+    with pytest.raises(DataError, match=r'\d\.jpg has \d+x\d+ pixels, but .* says 40x40'):
+        launch.train(cfg, pretrained='scratch')
+
+
+def on_its_side(path):
+    """Store an image as phones do: its pixels on their side, with an EXIF orientation."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.open(path).convert('RGB').transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+
+
+def test_masks_of_images_as_they_are_stored_are_named(ade, tmp_path):
+    for path in (ade / 'images/training').glob('*.jpg'):
+        on_its_side(path)
+    launch.train(
+        config('ade20k/upernet_vitb_160k.py', ade, tmp_path / 'as shown'), pretrained='scratch'
+    )
+    for path in (ade / 'annotations/training').glob('*.png'):
+        Image.open(path).transpose(Image.Transpose.ROTATE_90).save(path)
+    cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path / 'as stored')
+    with pytest.raises(
+        DataError, match=r'\d\.jpg has .* turned by its EXIF orientation 6, but its m'
+    ):
+        launch.train(cfg, pretrained='scratch')
+
+
+def test_an_empty_image_is_replaced_in_training_and_stops_evaluation(ade, tmp_path, caplog):
+    for split in ('training', 'validation'):
+        (ade / f'images/{split}/1.jpg').write_bytes(b'')
+    cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
+    cfg.train_cfg.max_iters = 3
+    with pytest.raises(
+        DataError, match=r'validation/1\.jpg cannot be read as an image: it is empty'
+    ):
+        launch.train(cfg, pretrained='scratch')
+    assert took_a_step(tmp_path)
+    (log,) = tmp_path.glob('*/*.log')
+    assert 'training/1.jpg cannot be read as an image: it is empty; another' in log.read_text()
+
+
+@pytest.mark.parametrize('split', ['training', 'validation'])
+def test_masks_of_one_class_stop_before_training(split, ade, tmp_path):
+    for path in (ade / f'annotations/{split}').glob('*.png'):
+        labels = np.array(Image.open(path))
+        Image.fromarray(np.where(labels > 1, 255, 1).astype(np.uint8)).save(path)
+    cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
+    with pytest.raises(
+        DataError, match=rf'{split} hold the labels \[0, 255\].*less than two of the'
+    ):
+        launch.train(cfg, pretrained='scratch')
+    assert not took_a_step(tmp_path)
+
+
+def test_classes_that_do_not_occur_are_in_log_and_record(ade, tmp_path):
+    cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
+    launch.train(cfg, pretrained='scratch')
+    (path,) = tmp_path.glob('records/*.json')
+    assert json.loads(path.read_text())['metrics']['classes_absent']['value'] == 147
+    (log,) = tmp_path.glob('*/*.log')
+    assert '147 of 150 classes have no pixel in the 3 evaluated images' in log.read_text()
+
+
+@pytest.mark.parametrize('kind', ['mixae.ADE20KDataset', 'ADE20KDataset'])
+def test_images_of_another_suffix_are_read_or_named(kind, ade, tmp_path):
+    for split in ('training', 'validation'):
+        for path in (ade / f'images/{split}').glob('*.jpg'):
+            path.rename(path.with_suffix('.JPEG'))
+    cfg = config('ade20k/upernet_vitb_160k.py', ade, tmp_path)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.type = kind
+    if kind.startswith('mixae'):
+        launch.train(cfg, pretrained='scratch')
+        return
+    with pytest.raises(
+        DataError, match=r'no sample .*images/training: 3 of 3 .* not \.jpg: 3 \.JPEG'
+    ):
+        launch.train(cfg, pretrained='scratch')

@@ -7,10 +7,11 @@ from mmengine.config import Config
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
-from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from mixae.engine.hooks.provenance import describe_length
+from mixae.errors import ConfigError, DataError
 from mixae.evaluation.probes import LinearProbe, WeightedKNN
 
 
@@ -34,8 +35,29 @@ def test_knn_votes_as_scikit_learns(digits, k, temperature):
         weights=lambda distance: np.exp(-distance / temperature),
     ).fit(x_train, y_train)
     scores = WeightedKNN(k, temperature)(x_train, y_train, x_test, 10)
-    shares = (scores / scores.sum(dim=1, keepdim=True)).numpy()
+    shares = scores.softmax(dim=1).numpy()  # scores are logarithms
     np.testing.assert_allclose(shares, theirs.predict_proba(x_test), atol=2e-3)
+
+
+def test_knn_at_a_temperature_where_votes_leave_the_range_of_floats(digits):
+    """exp(1 / 0.002) is infinite: all classes among the neighbours would tie."""
+    x_train, y_train, x_test, y_test = digits
+    cold, one = (WeightedKNN(k, temperature=0.002)(x_train, y_train, x_test, 10) for k in (20, 1))
+    assert (cold.isfinite() | cold.eq(-np.inf)).all()
+    # The nearest decides where it is nearer than another by a few temperatures.
+    assert (cold.argmax(dim=1) == one.argmax(dim=1)).float().mean() > 0.97
+    assert accuracy(cold, y_test) > 0.95
+
+
+def test_a_class_without_a_vote_is_no_guess(digits):
+    x_train, y_train, x_test, _ = digits
+    scores = WeightedKNN(20)(x_train, y_train, x_test, 10)
+    nearest = NearestNeighbors(n_neighbors=20, metric='cosine').fit(x_train)
+    voted = np.zeros((len(x_test), 10), bool)
+    for i, index in enumerate(nearest.kneighbors(x_test, return_distance=False)):
+        voted[i, y_train[index]] = True
+    assert 0.1 < voted.mean() < 0.5
+    assert ((scores > -np.inf).numpy() == voted).mean() > 0.999  # the 20th may tie
 
 
 def test_knn_with_fewer_images_than_neighbours_uses_all(digits):
@@ -53,7 +75,7 @@ def test_knn_ignores_the_length_of_features(digits):
 
 @pytest.mark.parametrize('options', [dict(k=0), dict(temperature=0)])
 def test_knn_names_impossible_options(options):
-    with pytest.raises(ValueError, match='must be positive'):
+    with pytest.raises(ConfigError, match='must be positive'):
         WeightedKNN(**options)
 
 
@@ -111,7 +133,7 @@ def test_linear_probe_on_fewer_images_than_a_batch(digits):
 
 @pytest.mark.parametrize('warmup', [-1, 10, 11])
 def test_linear_probe_names_an_impossible_warm_up(warmup):
-    with pytest.raises(ValueError, match=f'warmup_epochs={warmup}'):
+    with pytest.raises(ConfigError, match=f'warmup_epochs={warmup}'):
         LinearProbe(epochs=10, warmup_epochs=warmup)
 
 
@@ -120,3 +142,9 @@ def test_the_name_of_the_protocol_follows_from_k(k):
     cfg = Config.fromfile('configs/transfer/cifar/cifar10_vitt_knn.py')
     cfg.test_cfg.probe.k = k
     assert f'{cfg.protocol.name}-{describe_length(cfg)}' == f'weighted-knn-{k}'
+
+
+def test_linear_probe_of_one_image_says_what_it_needs(digits):
+    x_train, y_train, x_test, _ = digits
+    with pytest.raises(DataError, match='1 training image'):
+        LinearProbe()(x_train[:1], y_train[:1], x_test, 10)

@@ -3,7 +3,7 @@
 
 import argparse
 
-from mixae.datasets.image_folders import CIFAR, describe_folder, prepare_cifar
+from mixae.datasets.cifar import CIFAR, describe_folder, prepare_cifar
 from mixae.engine.launch import run_tool
 
 

@@ -33,6 +33,6 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmseg.IoUMetric', iou_metrics=['mIoU'])
+val_evaluator = dict(type='mixae.IoUMetric', iou_metrics=['mIoU'])
 test_evaluator = val_evaluator
 data_about = dict(name='digit_scenes', description='digit scenes, up to 5 digits, 128x128')

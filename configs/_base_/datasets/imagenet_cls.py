@@ -41,7 +41,9 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='mixae.SeededDataset',
-        dataset=dict(type='ImageNet', data_root='auto', split='train', pipeline=train_pipeline),
+        dataset=dict(
+            type='mixae.ImageNet', data_root='auto', split='train', pipeline=train_pipeline
+        ),
     ),
 )
 val_dataloader = dict(
@@ -54,7 +56,7 @@ val_dataloader = dict(
     dataset=dict(
         type='mixae.SeededDataset',
         on_unreadable='raise',
-        dataset=dict(type='ImageNet', data_root='auto', split='val', pipeline=test_pipeline),
+        dataset=dict(type='mixae.ImageNet', data_root='auto', split='val', pipeline=test_pipeline),
     ),
 )
 test_dataloader = val_dataloader

@@ -22,7 +22,9 @@ train_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(
         type='mixae.SeededDataset',
-        dataset=dict(type='ImageNet', data_root='auto', split='train', pipeline=train_pipeline),
+        dataset=dict(
+            type='mixae.ImageNet', data_root='auto', split='train', pipeline=train_pipeline
+        ),
     ),
 )
 data_about = dict(name='imagenet', description='ImageNet-1K, ILSVRC 2012')

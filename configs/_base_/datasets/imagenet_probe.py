@@ -16,7 +16,7 @@ test_dataloader = dict(
     dataset=dict(
         type='mixae.SeededDataset',
         on_unreadable='raise',
-        dataset=dict(type='ImageNet', data_root='auto', split='val', pipeline=test_pipeline),
+        dataset=dict(type='mixae.ImageNet', data_root='auto', split='val', pipeline=test_pipeline),
     ),
 )
 train_features = copy.deepcopy(test_dataloader)

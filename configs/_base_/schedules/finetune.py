@@ -30,6 +30,6 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=100, val_interval='auto')
 val_cfg = dict()
 test_cfg = dict()
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
+val_evaluator = dict(type='mixae.Accuracy', topk=(1, 5))
 test_evaluator = val_evaluator
 task = 'finetune'

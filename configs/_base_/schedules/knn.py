@@ -4,6 +4,6 @@ test_cfg = dict(
     probe=dict(type='mixae.WeightedKNN', k=20, temperature=0.07),
     pool='avg',
 )
-test_evaluator = dict(type='Accuracy', topk=(1, 5))
+test_evaluator = dict(type='mixae.Accuracy', topk=(1, 5))
 task = 'knn'
 protocol = dict(name='weighted-knn', version='1')  # the record appends k

@@ -5,6 +5,6 @@ test_cfg = dict(
     probe=dict(type='mixae.LinearProbe', epochs=90, warmup_epochs=10, base_lr=0.1),
     pool='avg',
 )
-test_evaluator = dict(type='Accuracy', topk=(1, 5))
+test_evaluator = dict(type='mixae.Accuracy', topk=(1, 5))
 task = 'linear'
 protocol = dict(name='linear-fixed-features', version='1')

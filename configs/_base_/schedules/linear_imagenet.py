@@ -20,7 +20,7 @@ param_scheduler = [
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=90, val_interval='auto')
 val_cfg = dict()
 test_cfg = dict()
-val_evaluator = dict(type='Accuracy', topk=(1, 5))
+val_evaluator = dict(type='mixae.Accuracy', topk=(1, 5))
 test_evaluator = val_evaluator
 task = 'linear'
 protocol = dict(name='linear-mae', version='1')

@@ -13,9 +13,11 @@ options it was made with and the sha256 of every file::
                        coco/provenance_{training,validation}.json
 
 A part is built beside its place under a file lock and renamed into it when complete: a killed build
-leaves nothing that could be taken for data, and of two processes one builds and the other waits.
+leaves nothing that could be taken for data, and of two processes one builds and the other waits,
+saying for whom.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -23,18 +25,22 @@ import multiprocessing
 import os
 import shutil
 import signal
+import socket
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pycocotools.mask as mask_utils
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from PIL import Image
 
-from mixae.errors import DataError
+from mixae.errors import ConfigError, DataError
 
 from .scene import Draws, Scene, draw_scene
 from .sources import SPLITS, STUFF, Sources, load_sources
@@ -63,7 +69,7 @@ class Options:
             of ``size``, in (0, 1].
 
     Raises:
-        ValueError: A value is outside the range given above.
+        ConfigError: A value is outside the range given above.
     """
 
     seed: int = 0
@@ -83,7 +89,7 @@ class Options:
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or not low <= value <= high:
-                raise ValueError(f'{name}={value!r}: expected an integer in {low}..{high}.')
+                raise ConfigError(f'{name}={value!r}: expected an integer in {low}..{high}.')
         for name, low, high, kind in (
             ('digits', 1, MAX_DIGITS, int),
             ('backgrounds', 1, 3, int),
@@ -96,7 +102,7 @@ class Options:
                 or not all(isinstance(v, kind) for v in value)
                 or not low <= value[0] <= value[1] <= high
             ):
-                raise ValueError(
+                raise ConfigError(
                     f'{name}={value!r}: expected (least, largest) with '
                     f'{low} <= least <= largest <= {high}.'
                 )
@@ -120,9 +126,9 @@ DEFAULTS = {
 
 
 def check_split(split: str) -> str:
-    """Return ``split``, or raise ValueError that names the known ones."""
+    """Return ``split``, or raise ConfigError that names the known ones."""
     if split not in SPLITS:
-        raise ValueError(f'split={split!r}: digit scenes have the splits {", ".join(SPLITS)}.')
+        raise ConfigError(f'split={split!r}: digit scenes have the splits {", ".join(SPLITS)}.')
     return split
 
 
@@ -135,17 +141,17 @@ def make_options(part: str, **changes) -> Options:
     """The default options of ``part`` ('classification' or 'scenes') with ``changes``.
 
     Raises:
-        ValueError: The part or an option is unknown, or a value is out of range.
+        ConfigError: The part or an option is unknown, or a value is out of range.
     """
     if part not in DEFAULTS:
-        raise ValueError(f'part={part!r}: digit scenes have the parts {", ".join(DEFAULTS)}.')
+        raise ConfigError(f'part={part!r}: digit scenes have the parts {", ".join(DEFAULTS)}.')
     known = list(asdict(DEFAULTS[part]))
     for name in changes:
         if name not in known:
-            raise ValueError(f'Unknown option {name!r} of digit scenes: known are {known}.')
+            raise ConfigError(f'Unknown option {name!r} of digit scenes: known are {known}.')
     options = replace(DEFAULTS[part], **changes)
     if part == 'classification' and options.digits != (1, 1):
-        raise ValueError(f'digits={options.digits}: a classification picture has one digit.')
+        raise ConfigError(f'digits={options.digits}: a classification picture has one digit.')
     return options
 
 
@@ -198,7 +204,7 @@ def prepare(
         Path: ``<data_root>/<part>``.
 
     Raises:
-        ValueError: Unknown part, split or option, or a value out of range.
+        ConfigError: Unknown part, split or option, or a value out of range.
         DataError: The folder holds something else, or pictures of other options; it cannot
             be written; the disk is full; a source picture is missing.
     """
@@ -207,28 +213,49 @@ def prepare(
         check_split(split)
     root = find_root(data_root)
     folder = root / part
-    if _state(folder, part, options, splits) is None:
-        return folder
     try:
+        if _state(folder, part, options, splits) is None:
+            return folder
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / f'.{part}.lock'):
+        with _lock(root, part):
             problem = _state(folder, part, options, splits)  # another process may have made it
             if problem is not None:
                 if folder.exists():
                     print(f'Digit scenes: {problem}; making {folder} again.', flush=True)
                 _build(folder, part, options, sources)
     except OSError as e:
-        if e.errno == errno.ENOSPC:
+        if e.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
                 f'Digit scenes: no space left under {root}; {part} needs about '
                 f'{_megabytes(part, options)} MB. Free some, or give another data_root (or set '
                 f'${ROOT_VARIABLE}).'
             ) from e
         raise DataError(
-            f'Digit scenes: {root} cannot be written ({e.strerror or e}). Give a data_root (or set '
-            f'${ROOT_VARIABLE}) that can.'
+            f'Digit scenes: {e.filename or root} cannot be read or written ({e.strerror or e}). '
+            f'Give a data_root (or set ${ROOT_VARIABLE}) that can.'
         ) from e
     return folder
+
+
+@contextlib.contextmanager
+def _lock(root: Path, part: str) -> Iterator[None]:
+    """One process at a time; another one says that it waits, and for whom."""
+    lock, owner = FileLock(root / f'.{part}.lock'), root / f'.{part}.owner'
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        try:
+            who = owner.read_text()
+        except OSError:
+            who = 'another process'
+        print(f'Digit scenes: waiting for {who}, which is making {root / part}.', flush=True)
+        lock.acquire()
+    try:
+        owner.write_text(f'process {os.getpid()} on {socket.gethostname()}')
+        yield
+    finally:
+        owner.unlink(missing_ok=True)
+        lock.release()
 
 
 def _state(folder: Path, part: str, options: Options, splits: tuple[str, ...]) -> str | None:
@@ -358,6 +385,13 @@ def _start_worker(job: _Job) -> None:
     # the point of waiting for its next task would wait for good, and its parent for it.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with_parent(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)  # it was killed, and no task will come
 
 
 def _make_in_worker(task: tuple[str, int]) -> tuple:
@@ -397,7 +431,7 @@ def _make(job: _Job, split: str, i: int) -> tuple:
     return name, instances, provenance
 
 
-def _pictures(job: _Job, split: str) -> Iterator[tuple]:
+def _pictures(job: _Job, split: str) -> Generator[tuple, None, None]:
     """All pictures of a split in order, from two processes where that pays."""
     tasks = [(split, i) for i in range(job.options.count(split))]
     alone = len(tasks) < 200 or multiprocessing.current_process().daemon
@@ -406,21 +440,30 @@ def _pictures(job: _Job, split: str) -> Iterator[tuple]:
         return
     # Forked, since a fresh process would import the whole of OpenMMLab first. Two, not all cores:
     # other processes of a job wait for this one, and may spin.
-    with multiprocessing.get_context('fork').Pool(2, _start_worker, (job,)) as pool:
-        yield from pool.imap(_make_in_worker, tasks, chunksize=25)
-        pool.close()  # workers end by themselves; leaving the block would kill them
-        pool.join()
+    context = multiprocessing.get_context('fork')
+    pool = ProcessPoolExecutor(2, context, _start_worker, (job,))
+    try:
+        yield from pool.map(_make_in_worker, tasks, chunksize=25)
+    except BrokenProcessPool as e:
+        raise DataError(
+            'Digit scenes: a process that draws pictures was killed, perhaps for want of memory. '
+            'Run this again; what it had made is gone.'
+        ) from e
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _write_classification(job: _Job, split: str) -> None:
     count, size = job.options.count(split), job.options.size
-    images = np.lib.format.open_memmap(
-        job.folder / f'{split}_images.npy', 'w+', np.uint8, (count, size, size, 3)
-    )
+    path = job.folder / f'{split}_images.npy'
+    images = np.lib.format.open_memmap(path, 'w+', np.uint8, (count, size, size, 3))
+    with open(path, 'r+b') as file:  # a full disk is an error here, but would be a SIGBUS below
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     labels, provenance = np.zeros(count, np.uint8), []
-    for i, (image, label, origin) in enumerate(_pictures(job, split)):
-        images[i], labels[i] = image, label
-        provenance.append(origin)
+    with contextlib.closing(_pictures(job, split)) as pictures:
+        for i, (image, label, origin) in enumerate(pictures):
+            images[i], labels[i] = image, label
+            provenance.append(origin)
     images.flush()
     np.save(job.folder / f'{split}_labels.npy', labels)
     (job.folder / f'{split}_provenance.json').write_text(json.dumps(provenance))
@@ -432,11 +475,12 @@ def _write_scenes(job: _Job, split: str) -> None:
         (job.folder / kind / where).mkdir(parents=True)
     (job.folder / 'coco').mkdir(exist_ok=True)
     images, annotations, provenance = [], [], []
-    for i, (name, instances, origin) in enumerate(_pictures(job, split)):
-        images.append(dict(id=i, file_name=name, height=size, width=size))
-        # Ids from 1: COCO's evaluation takes 0 for 'no match'.
-        annotations += [dict(id=len(annotations) + 1 + k, **a) for k, a in enumerate(instances)]
-        provenance.append(origin)
+    with contextlib.closing(_pictures(job, split)) as pictures:
+        for i, (name, instances, origin) in enumerate(pictures):
+            images.append(dict(id=i, file_name=name, height=size, width=size))
+            # Ids from 1: COCO's evaluation takes 0 for 'no match'.
+            annotations += [dict(id=len(annotations) + 1 + k, **a) for k, a in enumerate(instances)]
+            provenance.append(origin)
     tables = dict(
         info=dict(description='digit scenes', version=VERSION),
         images=images,

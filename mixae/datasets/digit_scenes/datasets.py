@@ -44,7 +44,7 @@ class DigitScenes(_DefaultRoot, BaseDataset):
         **kwargs: Arguments of mmpretrain's ``BaseDataset``.
 
     Raises:
-        ValueError: Unknown split or option.
+        ConfigError: Unknown split or option.
         DataError: The data cannot be made or read; the message says what to do.
     """
 
@@ -106,7 +106,7 @@ class DigitScenesCoco(_DefaultRoot, CocoDataset):
         **kwargs: Arguments of mmdet's ``CocoDataset``.
 
     Raises:
-        ValueError, DataError: As in :class:`DigitScenes`.
+        ConfigError, DataError: As in :class:`DigitScenes`.
     """
 
     METAINFO = dict(classes=DIGIT_NAMES, palette=list(DIGIT_PALETTE))
@@ -145,7 +145,7 @@ class DigitScenesSeg(_DefaultRoot, BaseSegDataset):
         **kwargs: Arguments of mmseg's ``BaseSegDataset``.
 
     Raises:
-        ValueError, DataError: As in :class:`DigitScenes`.
+        ConfigError, DataError: As in :class:`DigitScenes`.
     """
 
     METAINFO = dict(

@@ -133,7 +133,7 @@ def load_sources() -> Sources:
     """Read the digits and photographs out of the installed packages.
 
     Raises:
-        DataError: A package or one of its pictures is missing.
+        DataError: A package or one of its pictures is missing or damaged.
     """
     try:
         from sklearn.datasets import load_digits
@@ -142,7 +142,13 @@ def load_sources() -> Sources:
             f'Digit scenes need scikit-learn and scikit-image ({e}): '
             'pip install scikit-learn scikit-image.'
         ) from e
-    bunch = load_digits()
+    try:
+        bunch = load_digits()
+    except Exception as e:  # whatever its decompression and parsing raise
+        raise DataError(
+            f'Digit scenes need the digits that ship inside scikit-learn, which cannot be read '
+            f'({e}): pip install --force-reinstall scikit-learn.'
+        ) from e
     photos = {stuff.name: _read_photo(stuff) for stuff in STUFF}
     return Sources(bunch.images.astype(np.uint8), bunch.target.astype(np.int64), photos)
 
@@ -158,7 +164,7 @@ def _read_photo(stuff: Stuff) -> np.ndarray:
             if stuff.tint is None:
                 return np.asarray(image.convert('RGB'))
             grey = np.asarray(image.convert('L')).astype(np.float64)
-    except OSError as e:
+    except Exception as e:  # Pillow raises SyntaxError, struct.error and others than OSError too
         raise DataError(
             f'Digit scenes need the picture {stuff.file} that ships inside {distribution}, but '
             f'{path} cannot be read: pip install --force-reinstall {distribution}.'

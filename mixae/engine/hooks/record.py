@@ -1,13 +1,12 @@
 """Writes a run record after every evaluation."""
 
-import json
 from pathlib import Path
 
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mixae.checkpoints.account_form import is_text
+from mixae.datasets.about import read_about
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
@@ -130,20 +129,7 @@ def _description(runner: Runner) -> str | None:
     """What the tool that prepared the data wrote about it; None, with a warning, if malformed."""
     dataset = _dataset(runner, 'test')
     root = getattr(getattr(dataset, 'dataset', dataset), 'data_root', None)
-    about = Path(root or '.') / 'dataset.json'
-    if not root or not about.exists():
-        return None
-    try:
-        description = json.loads(about.read_text(encoding='utf-8'))['description']
-        if not isinstance(description, str) or not is_text(description):
-            raise ValueError('its description is no plain text')
-        return description
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        runner.logger.warning(
-            f'{about} does not describe its images ({type(error).__name__}: {error}): the run '
-            'record is written without a description of its data.'
-        )
-        return None
+    return read_about(root).get('description') if root else None
 
 
 def _dataset(runner: Runner, split: str):

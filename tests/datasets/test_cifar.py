@@ -8,8 +8,8 @@ import pytest
 import torchvision.datasets
 from PIL import Image
 
-from mixae.datasets import image_folders
-from mixae.datasets.image_folders import describe_folder, prepare_cifar
+from mixae.datasets import cifar
+from mixae.datasets.cifar import describe_folder, prepare_cifar
 from mixae.errors import MixaeError
 
 
@@ -27,11 +27,11 @@ def original(tmp_path, monkeypatch):
         (folder / file).write_bytes(pickle.dumps(dict(data=data, labels=labels)))
         pixels[file] = data
     (folder / 'batches.meta').write_bytes(pickle.dumps(dict(label_names=names)))
-    cifar = torchvision.datasets.CIFAR10
-    monkeypatch.setattr(cifar, 'train_list', [['data_batch_1', None]])
-    monkeypatch.setattr(cifar, 'test_list', [['test_batch', None]])
-    monkeypatch.setattr(cifar, 'meta', dict(filename='batches.meta', key='label_names', md5=None))
-    monkeypatch.setattr(image_folders, 'IMAGES', dict(train=20, test=10))
+    cifar10 = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(cifar10, 'train_list', [['data_batch_1', None]])
+    monkeypatch.setattr(cifar10, 'test_list', [['test_batch', None]])
+    monkeypatch.setattr(cifar10, 'meta', dict(filename='batches.meta', key='label_names', md5=None))
+    monkeypatch.setattr(cifar, 'IMAGES', dict(train=20, test=10))
     return tmp_path / 'cifar', pixels
 
 
