@@ -94,6 +94,9 @@ def _resolve_pretrained(cfg: Config, notes: list[str]) -> None:
     """``pretrained`` of a transfer config: a checkpoint, or 'scratch' said in so many words."""
     if 'pretrained' not in cfg:
         return
+    if cfg.get('resume'):  # the weights are those of the checkpoint that is resumed
+        cfg.model.backbone.pretrained = None
+        return
     if not cfg.pretrained:
         raise ConfigError(
             'This config starts from a pre-training checkpoint and none was given: add '

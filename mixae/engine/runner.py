@@ -1,5 +1,6 @@
 """The Runner of mixae's configs (``runner_type='mixae.MixaeRunner'``)."""
 
+import copy
 import logging
 import os
 import time
@@ -17,6 +18,7 @@ from torch import nn
 
 from mixae.checkpoints.read import misfit, read_checkpoint
 from mixae.derive.resolve import resolve
+from mixae.engine.resume import check_resume, restore_start
 from mixae.errors import CheckpointError, ConfigError
 from mixae.registry import RUNNERS
 
@@ -40,8 +42,12 @@ class MixaeRunner(Runner):
         world_size = get_dist_info()[1]
         if world_size == 1 and cfg.get('launcher', 'none') != 'none':
             world_size = int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1)
+        cfg = copy.deepcopy(cfg)
+        done = prepare_work_dir(cfg)
+        if cfg.get('train_cfg') and cfg.get('resume'):
+            restore_start(cfg, read_checkpoint(cfg.load_from))
         cfg, notes = resolve(cfg, world_size, cuda=torch.cuda.is_available())
-        notes += prepare_work_dir(cfg)
+        notes += done
         runner = super().from_cfg(cfg)
         for note in notes:
             runner.logger.info(note)
@@ -126,6 +132,8 @@ class MixaeRunner(Runner):
             CheckpointError: If the file cannot be read safely or does not fit the model.
         """
         checkpoint = read_checkpoint(filename, map_location=map_location)
+        if self._resume:
+            check_resume(self, checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         try:

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import (
 )
 
 from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin
+from mixae.engine.resume import SCHEDULE, describe_schedule
 from mixae.models.backbones.vit import ARCHS
 from mixae.registry import HOOKS
 from mixae.results.record import collect_environment, config_sha256, portable
@@ -51,9 +52,10 @@ class ProvenanceHook(Hook):
         self._counter: FlopCounterMode | None = None
 
     def before_run(self, runner: Runner) -> None:
-        pretrained = runner.cfg.get('pretrained')
-        if pretrained not in (None, 'scratch'):
-            self.origin = read_origin(pretrained)
+        pretrained = runner.cfg.get('pretrained', 'scratch')
+        if pretrained != 'scratch':
+            # A resumed run's checkpoint says what the run started from.
+            self.origin = UNKNOWN_ORIGIN if runner._resume else read_origin(pretrained)
 
     def before_train(self, runner: Runner) -> None:
         self._clock = time.perf_counter()
@@ -88,6 +90,7 @@ class ProvenanceHook(Hook):
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         told = self.describe(runner) | self.progress(runner, checkpoint['meta']['iter'])
+        told[SCHEDULE] = portable(describe_schedule(runner), roots=[runner.work_dir])
         checkpoint[KEY] = {**checkpoint.get(KEY, {}), **told}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -96,6 +99,7 @@ class ProvenanceHook(Hook):
             self.seconds = before['seconds']
             self.images_seen = before['images_seen']
             self.flops_per_image = before['flops_per_image']
+            self.origin = before.get('origin', self.origin)
         elif not runner.cfg.get('train_cfg'):
             self.account = before
             self.origin = before.get('origin', UNKNOWN_ORIGIN)
