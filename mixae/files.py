@@ -1,8 +1,11 @@
-"""Files that are written whole or not at all, and their hashes."""
+"""Files that are written whole or not at all, their hashes, and locks."""
 
+import errno
+import fcntl
 import hashlib
 import os
 from pathlib import Path
+from typing import IO
 
 
 def write_whole(path: str | os.PathLike, text: str) -> None:
@@ -22,3 +25,24 @@ def file_sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def lock_file(path: str | os.PathLike) -> IO:
+    """A file, open for writing, that no other process can lock until it is closed.
+
+    The lock ends with this process, however that ends; its children do not hold it (a data
+    loader's workers outlive a killed parent by seconds).
+
+    Raises:
+        BlockingIOError: Another process has it.
+        OSError: The file cannot be written, or its file system has no locks.
+    """
+    file = open(path, 'a', encoding='utf-8')
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise BlockingIOError(error.errno, error.strerror, str(path)) from None
+        raise
+    return file

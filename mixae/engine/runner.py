@@ -3,13 +3,13 @@
 import copy
 import logging
 import os
-import time
 from pathlib import Path
+from typing import IO
 
 import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import get_dist_info, is_distributed, master_only
+from mmengine.dist import master_only
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
@@ -18,7 +18,9 @@ from torch import nn
 
 from mixae.checkpoints.read import misfit, read_checkpoint
 from mixae.derive.resolve import resolve
+from mixae.engine.distributed import init_gloo, launched_as
 from mixae.engine.resume import check_resume, restore_start
+from mixae.engine.work_dir import SetAsideHook, lock_work_dir, prepare_work_dir
 from mixae.errors import CheckpointError, ConfigError
 from mixae.registry import RUNNERS
 
@@ -31,26 +33,30 @@ class MixaeRunner(Runner):
       (:mod:`mixae.derive.resolve`), and what can be known to fail fails then.
     - Without CUDA, distributed runs use gloo; mmengine's launcher needs a GPU.
     - Checkpoints are written whole or not at all, and read without running code they bring.
-    - ``resume`` with nothing to resume, and a second run over a first, stop with a message.
+    - A resumed run goes on as it was, or stops with what differs (:mod:`mixae.engine.resume`).
+    - ``resume`` with nothing to resume, and a second run over a first or beside it in one folder,
+      stop with a message.
     """
+
+    _lock: IO | None = None  # of the work directory, while this process may write there
 
     @classmethod
     def from_cfg(cls, cfg: Config | ConfigDict | dict) -> 'MixaeRunner':
         cfg = cfg if isinstance(cfg, Config) else Config(cfg)
+        cfg = copy.deepcopy(cfg)
+        lock = lock_work_dir(cfg)
         if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
             init_gloo(cfg.launcher)
-        world_size = get_dist_info()[1]
-        if world_size == 1 and cfg.get('launcher', 'none') != 'none':
-            world_size = int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1)
-        cfg = copy.deepcopy(cfg)
         done = prepare_work_dir(cfg)
         if cfg.get('train_cfg') and cfg.get('resume'):
             restore_start(cfg, read_checkpoint(cfg.load_from))
-        cfg, notes = resolve(cfg, world_size, cuda=torch.cuda.is_available())
-        notes += done
+        cfg, notes = resolve(cfg, launched_as(cfg)[1], cuda=torch.cuda.is_available())
         runner = super().from_cfg(cfg)
-        for note in notes:
+        runner._lock = lock
+        for note in notes + done:
             runner.logger.info(note)
+        if cfg.get('overwrite'):
+            runner.register_hook(SetAsideHook())
         return runner
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
@@ -60,6 +66,14 @@ class MixaeRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(lambda record: 'paramwise_options' not in record.getMessage())
         return logger
+
+    def train(self) -> nn.Module:
+        """As mmengine's; the work directory is this run's alone until it ends."""
+        try:
+            return super().train()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
 
     def test(self) -> dict:
         """As mmengine's; a probe's encoder is loaded first, where its config names it."""
@@ -205,88 +219,3 @@ def check_same_classes(train, val) -> None:
             f'The training images have the classes {trained}, the validation images {validated}: '
             'give both the same folders, one a class, or the same metainfo.classes.'
         )
-
-
-def init_gloo(launcher: str) -> None:
-    """Start torch.distributed on CPU from the environment that torchrun or SLURM sets.
-
-    Raises:
-        ConfigError: For a launcher that has no CPU form here (mpi).
-    """
-    if is_distributed():
-        return
-    if launcher == 'slurm':
-        # One node is what a CPU run has; several need MASTER_ADDR from the user.
-        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
-        os.environ.setdefault('MASTER_PORT', '29500')
-        os.environ['RANK'] = os.environ['SLURM_PROCID']
-        os.environ['WORLD_SIZE'] = os.environ['SLURM_NTASKS']
-        os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
-    elif launcher != 'pytorch':
-        raise ConfigError(f"launcher={launcher!r} needs a GPU; on CPU use 'pytorch' or 'slurm'.")
-    torch.distributed.init_process_group('gloo')
-
-
-def checkpoints(work_dir: str | Path) -> list[Path]:
-    """The training checkpoints in a work directory, oldest first by epoch or iteration."""
-    found = [*Path(work_dir).glob('epoch_*.pth'), *Path(work_dir).glob('iter_*.pth')]
-    number = {path: path.stem.split('_')[-1] for path in found}
-    return sorted((p for p in found if number[p].isdigit()), key=lambda p: int(number[p]))
-
-
-def latest_checkpoint(work_dir: str | Path) -> Path:
-    """The newest training checkpoint of a work directory that can be read.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    for path in reversed(checkpoints(work_dir)):
-        try:
-            read_checkpoint(path)
-            return path
-        except CheckpointError:
-            continue
-    raise ConfigError(
-        f'resume: there is no checkpoint to resume in {work_dir}. Drop --resume to start a new '
-        'run, or name the work directory of the one to continue with --work-dir.'
-    )
-
-
-def prepare_work_dir(cfg: Config) -> list[str]:
-    """Find what to resume, or make sure that a new run does not write over an earlier one.
-
-    ``overwrite=True`` moves the earlier run's checkpoints into a folder beside the new ones.
-
-    Returns:
-        list[str]: What was done, for the log.
-
-    Raises:
-        ConfigError: ``resume`` with nothing to resume; checkpoints of an earlier run without
-            ``resume`` or ``overwrite``.
-    """
-    if not cfg.get('train_cfg') or not cfg.get('work_dir'):
-        return []
-    if cfg.get('resume'):
-        if not cfg.get('load_from'):
-            cfg.load_from = str(latest_checkpoint(cfg.work_dir))
-        return [f'Resuming from {cfg.load_from}.']
-    existing = checkpoints(cfg.work_dir)
-    if not existing:
-        return []
-    if not cfg.get('overwrite', False):
-        raise ConfigError(
-            f'{cfg.work_dir} holds the checkpoints of an earlier run ({existing[-1].name}). Add '
-            '--resume to continue it, --work-dir for another place, or --overwrite to replace it.'
-        )
-    if get_dist_info()[0] != 0:
-        return []
-    return [f'The checkpoints of the earlier run are now in {set_aside(cfg.work_dir)}.']
-
-
-def set_aside(work_dir: str | Path) -> Path:
-    """Move a run's checkpoints into a folder beside the new ones; returns it."""
-    aside = Path(work_dir) / time.strftime('replaced_%Y%m%d_%H%M%S')
-    aside.mkdir(parents=True, exist_ok=True)
-    for path in checkpoints(work_dir):
-        path.rename(aside / path.name)
-    return aside

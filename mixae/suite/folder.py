@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mixae.engine.runner import checkpoints, set_aside
+from mixae.engine.work_dir import checkpoints, set_aside
 from mixae.errors import SuiteError
 from mixae.files import file_sha256, write_whole
 from mixae.results.record import SUFFIX, RunRecord, config_sha256, read_record
