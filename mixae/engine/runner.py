@@ -10,7 +10,7 @@ import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import master_only
-from mmengine.logging import MMLogger
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
@@ -19,6 +19,7 @@ from torch import nn
 from mixae.checkpoints.read import misfit, read_checkpoint
 from mixae.derive.resolve import resolve
 from mixae.engine.distributed import init_gloo, launched_as
+from mixae.engine.hooks import SanityCheckHook
 from mixae.engine.resume import check_resume, restore_start
 from mixae.engine.work_dir import SetAsideHook, lock_work_dir, prepare_work_dir
 from mixae.errors import CheckpointError, ConfigError
@@ -55,6 +56,8 @@ class MixaeRunner(Runner):
         runner._lock = lock
         for note in notes + done:
             runner.logger.info(note)
+        if cfg.get('train_cfg'):
+            runner.register_hook(SanityCheckHook())
         if cfg.get('overwrite'):
             runner.register_hook(SetAsideHook())
         return runner
@@ -113,6 +116,7 @@ class MixaeRunner(Runner):
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_val_loop(loop)
+        cap_topk(self.model, loop)
         check_classes(self.model, loop.dataloader.dataset)
         if isinstance(self._train_loop, BaseLoop):
             check_same_classes(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
@@ -120,6 +124,7 @@ class MixaeRunner(Runner):
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_test_loop(loop)
+        cap_topk(self.model, loop)
         check_classes(self.model, loop.dataloader.dataset)
         return loop
 
@@ -197,6 +202,22 @@ def check_classes(model: nn.Module, dataset) -> None:
                 f'has {len(classes)} classes: {", ".join(classes[:8])}'
                 f'{", ..." if len(classes) > 8 else ""}. Set num_classes of every head, or '
                 'metainfo.classes of the data set.'
+            )
+
+
+def cap_topk(model: nn.Module, loop: BaseLoop) -> None:
+    """Leave out top-k accuracies of more than all classes: the top 5 of three are not measured."""
+    model = model.module if is_model_wrapper(model) else model
+    classes = getattr(loop.dataloader.dataset, 'metainfo', {}).get('classes')
+    count = getattr(getattr(model, 'head', None), 'num_classes', None) or len(classes or ())
+    for metric in getattr(getattr(loop, 'evaluator', None), 'metrics', ()):
+        topk = getattr(metric, 'topk', None)
+        if count and isinstance(topk, tuple) and max(topk, default=0) > count:
+            metric.topk = tuple(k for k in topk if k <= count) or (1,)
+            print_log(
+                f'{type(metric).__name__} measures top {", ".join(map(str, metric.topk))}, not '
+                f'{topk}: there are {count} classes.',
+                logger='current',
             )
 
 

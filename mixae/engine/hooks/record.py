@@ -87,11 +87,7 @@ class RunRecordHook(Hook):
 
     @master_only
     def _write(self, runner: Runner, metrics: dict | None) -> None:
-        entries = {
-            name: None if _is_undefined(name, value) else float(value)
-            for name, value in (metrics or _metrics_of_nothing_found(runner)).items()
-            if _is_number(value)
-        }
+        entries = self.values(metrics or _metrics_of_nothing_found(runner))
         undefined = [name for name, value in entries.items() if value is None]
         if len(undefined) == len(entries):
             runner.logger.warning(
@@ -124,6 +120,15 @@ class RunRecordHook(Hook):
             ),
             None,
         )
+
+    @staticmethod
+    def values(metrics: dict) -> dict[str, float | None]:
+        """What of an evaluation's metrics is a number; None where it is undefined."""
+        return {
+            name: None if _is_undefined(name, value) else float(value)
+            for name, value in metrics.items()
+            if _is_number(value)
+        }
 
     def draft(self, runner: Runner, values: dict[str, float | None]) -> RunRecord | None:
         """The record of this run with these metrics; None, and a line, where the config wants none.
