@@ -4,9 +4,20 @@ Every other exception is a defect and keeps its traceback. Tools catch :class:`M
 place (:func:`mixae.engine.launch.run_tool`).
 """
 
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+LAUNCHER = 'MIXAE_LAUNCHER'  # the environment variable with the process id of mixae.torchrun
+
 
 class MixaeError(Exception):
     """A message to a person."""
+
+    exit_status = 1
+
+
+class Preempted(MixaeError):
+    """A run that was told to end, and can be resumed."""
+
+    exit_status = EXIT_PREEMPTED
 
 
 class ConfigError(MixaeError, ValueError):

@@ -16,9 +16,23 @@ def write_whole(path: str | os.PathLike, text: str) -> None:
     try:
         with open(draft, 'w', encoding='utf-8', newline='') as file:
             file.write(text)
-        os.replace(draft, path)
+        move_whole(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def move_whole(draft: str | os.PathLike, path: str | os.PathLike) -> None:
+    """Give a written file its name once its content is on the disk."""
+    descriptors = []
+    try:
+        for name in (draft, Path(path).parent):  # the content, then the name
+            descriptors.append(os.open(name, os.O_RDONLY))
+        os.fsync(descriptors[0])
+        os.replace(draft, path)
+        os.fsync(descriptors[1])
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
 
 def file_sha256(path: str | os.PathLike) -> str:

@@ -10,7 +10,7 @@ from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import prepare_cifar
 from .pair_sampler import PairSampler
-from .sampling import EpochSampler, SampleIndex
+from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
 from .seeded import SeededDataset
 from .seg_labels import CheckSegLabels
 from .tiny_imagenet import prepare_tiny_imagenet
@@ -22,6 +22,7 @@ __all__ = [
     'DigitScenesCoco',
     'DigitScenesSeg',
     'EpochSampler',
+    'InfiniteEpochSampler',
     'PairSampler',
     'SampleIndex',
     'SeededDataset',

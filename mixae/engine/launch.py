@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+import time
 from pathlib import Path
 
 import torch.distributed
@@ -10,7 +11,8 @@ from mmengine.config import Config, DictAction
 from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 
-from mixae.errors import ConfigError, DataError, MixaeError
+from mixae.engine.distributed import end_with_parent, lost_connection, tell_launcher
+from mixae.errors import LAUNCHER, ConfigError, DataError, MixaeError, Preempted
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,26 +125,60 @@ def build_runner(cfg: Config):
 
 
 def run_tool(main) -> None:
-    """Run a tool's ``main``; messages to a person end in one line and exit status 1."""
+    """Run a tool's ``main``; messages to a person end in one line, as its last output.
+
+    Exit status 1 after an error, 130 after Ctrl-C, 75 where SIGTERM has ended a run that
+    ``--resume`` continues.
+    """
+    end_with_parent()
     try:
         main()
-        if is_distributed():
-            # Together: a process that exits with its group's threads at work while another still
-            # writes has been seen to abort.
-            torch.distributed.barrier()
-            torch.distributed.destroy_process_group()
+        _end_together()
+    except Preempted as error:
+        _end_together()
+        if _rank() == 0:
+            print(f'\n{error}', file=sys.stderr)
+        sys.exit(error.exit_status)
     except MixaeError as error:
+        # torch appends a worker's traceback to the message; its last line is the message.
+        message = str(error)
+        if 'Original Traceback' in message:
+            message = message.strip().splitlines()[-1].partition(': ')[2]
         # Every process meets an error of the config; an image is read by one of them alone.
-        rank = os.environ.get('RANK', '0')
-        if rank == '0' or isinstance(error, DataError):
-            # torch appends a worker's traceback to the message; its last line is the message.
-            message = str(error)
-            if 'Original Traceback' in message:
-                message = message.strip().splitlines()[-1].partition(': ')[2]
-            sys.stdout.flush()
-            # A line of its own: a progress bar may have left one open.
-            print(f'\nerror: {message}', file=sys.stderr)
-        sys.exit(1)
+        if not tell_launcher(message) and (_rank() == 0 or isinstance(error, DataError)):
+            _print_error(message)
+        sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
+        if _rank() == 0 and LAUNCHER not in os.environ:
+            print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        message = lost_connection(error)
+        if message is None:
+            raise
+        if tell_launcher(message, lost=True):
+            time.sleep(2)  # it ends this process when it has seen which was the first to fail
+        else:
+            _print_error(message)
+        sys.exit(1)
+
+
+def _rank() -> int:
+    return int(os.environ.get('RANK', 0))
+
+
+def _print_error(message: str) -> None:
+    sys.stdout.flush()
+    # A line of its own: a progress bar may have left one open.
+    print(f'\nerror: {message}', file=sys.stderr)
+
+
+def _end_together() -> None:
+    """Wait for the other processes.
+
+    A process that exits with its group's threads at work while another still writes has been seen
+    to abort.
+    """
+    if is_distributed():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

@@ -10,6 +10,8 @@ import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import master_only
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
@@ -18,11 +20,14 @@ from torch import nn
 
 from mixae.checkpoints.read import misfit, read_checkpoint
 from mixae.derive.resolve import resolve
-from mixae.engine.distributed import init_gloo, launched_as
-from mixae.engine.hooks import SanityCheckHook
+from mixae.engine.distributed import init_processes, launched_as
+from mixae.engine.hooks import PreemptionHook, SanityCheckHook
+from mixae.engine.hooks.preemption import PREEMPTED
+from mixae.engine.loops import repeatable
 from mixae.engine.resume import check_resume, restore_start
 from mixae.engine.work_dir import SetAsideHook, lock_work_dir, prepare_work_dir
 from mixae.errors import CheckpointError, ConfigError
+from mixae.files import move_whole
 from mixae.registry import RUNNERS
 
 
@@ -46,8 +51,7 @@ class MixaeRunner(Runner):
         cfg = cfg if isinstance(cfg, Config) else Config(cfg)
         cfg = copy.deepcopy(cfg)
         lock = lock_work_dir(cfg)
-        if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
-            init_gloo(cfg.launcher)
+        init_processes(cfg)
         done = prepare_work_dir(cfg)
         if cfg.get('train_cfg') and cfg.get('resume'):
             restore_start(cfg, read_checkpoint(cfg.load_from))
@@ -58,6 +62,7 @@ class MixaeRunner(Runner):
             runner.logger.info(note)
         if cfg.get('train_cfg'):
             runner.register_hook(SanityCheckHook())
+            runner.register_hook(PreemptionHook())
         if cfg.get('overwrite'):
             runner.register_hook(SetAsideHook())
         return runner
@@ -75,8 +80,18 @@ class MixaeRunner(Runner):
         try:
             return super().train()
         finally:
+            for hook in self.hooks:
+                if isinstance(hook, PreemptionHook):
+                    hook.release()
             if self._lock is not None:
                 self._lock.close()
+
+    def register_hook(self, hook: Hook | dict, priority: int | str | None = None) -> None:
+        """As mmengine's; its checkpoint hook gives way to ours, which removes late."""
+        theirs = ('CheckpointHook', MMEngineCheckpointHook)
+        if isinstance(hook, dict) and hook.get('type') in theirs:
+            hook = {**hook, 'type': 'mixae.CheckpointHook'}
+        super().register_hook(hook, priority)
 
     def test(self) -> dict:
         """As mmengine's; a probe's encoder is loaded first, where its config names it."""
@@ -94,7 +109,24 @@ class MixaeRunner(Runner):
             raise ConfigError(str(error)) from error
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """As mmengine's; a data set smaller than one batch of all processes is an error."""
+        """As mmengine's, but repeated by a resume (:mod:`mixae.engine.loops`).
+
+        A data set smaller than one batch of all processes is an error.
+        """
+        if isinstance(loop, dict):
+            loop = dict(loop)
+            kind = loop.get('type', 'EpochBasedTrainLoop' if loop.get('by_epoch') else None)
+            if kind == 'EpochBasedTrainLoop':
+                loop.pop('by_epoch', None)
+                loop['type'] = 'mixae.EpochLoop'
+        if isinstance(self._train_dataloader, dict):
+            seeded = repeatable(self._train_dataloader, self.seed)
+            if seeded is None:
+                self.logger.warning(
+                    f'{self._train_dataloader["sampler"]["type"]} does not say in which epoch an '
+                    'image is drawn: a resumed run will not repeat the augmentation.'
+                )
+            self._train_dataloader = seeded or self._train_dataloader
         loop = super().build_train_loop(loop)
         dataloader = loop.dataloader
         if hasattr(dataloader.dataset, '__len__') and len(dataloader) == 0:
@@ -165,15 +197,20 @@ class MixaeRunner(Runner):
 
     @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
-        """As mmengine's, but written beside and moved into place: a kill leaves the old file."""
+        """As mmengine's, but written beside and moved into place: a kill leaves the old file.
+
+        It is on the disk before it has its name, also where the machine loses power.
+        """
         for stale in Path(out_dir).glob('.*.partial'):  # of a run that was killed while saving
             stale.unlink(missing_ok=True)
         partial = f'.{filename}.{os.getpid()}.partial'
         try:
             super().save_checkpoint(out_dir, partial, *args, **kwargs)
-            os.replace(Path(out_dir) / partial, Path(out_dir) / filename)
+            move_whole(Path(out_dir) / partial, Path(out_dir) / filename)
         finally:
             (Path(out_dir) / partial).unlink(missing_ok=True)
+        if filename.startswith(('epoch_', 'iter_')):
+            (Path(out_dir) / PREEMPTED).unlink(missing_ok=True)  # this one is newer
 
 
 def check_classes(model: nn.Module, dataset) -> None:

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine.distributed import launched_as
+from mixae.engine.hooks.preemption import PREEMPTED
 from mixae.engine.hooks.topk_accuracy import CURVE_FILE
 from mixae.errors import CheckpointError, ConfigError
 from mixae.files import lock_file
@@ -22,10 +23,14 @@ LOCK = '.training.lock'  # a suite's, on the same folder, is another file
 
 
 def checkpoints(work_dir: str | Path) -> list[Path]:
-    """The training checkpoints in a work directory, oldest first by epoch or iteration."""
+    """The training checkpoints in a work directory, oldest first by epoch or iteration.
+
+    The last is that of a preempted run, where there is one: the next to be written removes it.
+    """
     found = [*Path(work_dir).glob('epoch_*.pth'), *Path(work_dir).glob('iter_*.pth')]
     number = {path: path.stem.split('_')[-1] for path in found}
-    return sorted((p for p in found if number[p].isdigit()), key=lambda p: int(number[p]))
+    regular = sorted((p for p in found if number[p].isdigit()), key=lambda p: int(number[p]))
+    return [*regular, *Path(work_dir).glob(PREEMPTED)]
 
 
 def latest_checkpoint(work_dir: str | Path) -> Path:
