@@ -6,6 +6,8 @@ place (:func:`mixae.engine.launch.run_tool`).
 
 import re
 
+EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
+LAUNCHER = 'MIXAE_LAUNCHER'  # the environment variable with the process id of mixae.torchrun
 _UNSEEN = re.compile(r'[^\n\t -~]')
 
 
@@ -23,8 +25,16 @@ def visible(text: str) -> str:
 class MixaeError(Exception):
     """A message to a person, in which nothing steers the terminal."""
 
+    exit_status = 1
+
     def __init__(self, *args) -> None:
         super().__init__(*(visible(arg) if isinstance(arg, str) else arg for arg in args))
+
+
+class Preempted(MixaeError):
+    """A run that was told to end, and can be resumed."""
+
+    exit_status = EXIT_PREEMPTED
 
 
 class ConfigError(MixaeError, ValueError):

@@ -1,5 +1,6 @@
 """Files that are written whole or not at all, their hashes, and folders that one has at a time."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -8,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from mixae.errors import BusyError, OutputError
 
@@ -69,6 +70,27 @@ def file_sha256(path: str | os.PathLike) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with open(path, 'rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def lock_file(path: str | os.PathLike) -> IO:
+    """A file, open for writing, that no other process can lock until it is closed.
+
+    The lock ends with this process, however that ends; its children do not hold it (a data
+    loader's workers outlive a killed parent by seconds).
+
+    Raises:
+        BlockingIOError: Another process has it.
+        OSError: The file cannot be written, or its file system has no locks.
+    """
+    file = open(path, 'a', encoding='utf-8')
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            raise BlockingIOError(error.errno, error.strerror, str(path)) from None
+        raise
+    return file
 
 
 def lock_folder(folder: str | os.PathLike, patience: float = 0.0) -> BinaryIO:

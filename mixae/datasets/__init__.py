@@ -12,7 +12,7 @@ from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import ImageFolder, ImageNet
 from .pair_sampler import PairSampler
-from .sampling import EpochSampler, SampleIndex
+from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
 from .seeded import SeededDataset
 from .seg_folders import ADE20KDataset, SegFolder
 from .seg_labels import CheckSegLabels
@@ -28,6 +28,7 @@ __all__ = [
     'EpochSampler',
     'ImageFolder',
     'ImageNet',
+    'InfiniteEpochSampler',
     'PairSampler',
     'SampleIndex',
     'SeededDataset',

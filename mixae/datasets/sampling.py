@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from mmengine.dataset import DefaultSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 
 from mixae.registry import DATA_SAMPLERS
 
@@ -39,3 +39,12 @@ class EpochSampler(DefaultSampler):
 
     def __iter__(self) -> Iterator[SampleIndex]:
         return (SampleIndex(i, epoch=self.epoch) for i in super().__iter__())
+
+
+@DATA_SAMPLERS.register_module()
+class InfiniteEpochSampler(InfiniteSampler):
+    """mmengine's ``InfiniteSampler`` whose indices carry the pass over the data as their epoch."""
+
+    def _infinite_indices(self) -> Iterator[SampleIndex]:
+        for position, index in enumerate(super()._infinite_indices()):
+            yield SampleIndex(index, epoch=position // self.size)

@@ -67,6 +67,15 @@ class SeededDataset:
     def metainfo(self) -> dict:
         return deepcopy(self.dataset.metainfo)
 
+    @property
+    def pipeline(self):
+        """Of the data set inside; hooks that switch pipelines set it."""
+        return self.dataset.pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline) -> None:
+        self.dataset.pipeline = pipeline
+
     def full_init(self) -> None:
         self.dataset.full_init()
         total = len(self.dataset)

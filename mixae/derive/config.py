@@ -104,6 +104,9 @@ def _derive_start(facts: Facts) -> None:
     cfg = facts.cfg
     backbone = cfg.get('model', {}).get('backbone', {})
     start = cfg.get('pretrained')
+    if cfg.get('resume'):  # the weights are those of the checkpoint that is resumed
+        backbone.pretrained = None
+        return
     if start in (REQUIRED, ''):
         raise ConfigError(
             'This config starts from a pre-training checkpoint and none was given: add '

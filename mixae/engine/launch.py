@@ -1,8 +1,10 @@
 """What tools/train.py and tools/test.py do, callable from Python."""
 
 import argparse
+import errno
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,8 +14,24 @@ from mmengine.dist import is_distributed
 from mmengine.registry import RUNNERS
 
 from mixae.derive.checks import nearest
+from mixae.engine.distributed import end_with_parent, lost_connection, tell_launcher
 from mixae.engine.options import add_options_argument, merge_options, merge_options_file
-from mixae.errors import ConfigError, DataError, MixaeError
+from mixae.errors import LAUNCHER, ConfigError, DataError, MixaeError, Preempted
+
+# Of a disk that is full or cannot be written, of folders in place of files, of missing rights.
+_OF_THE_MACHINE = {
+    getattr(errno, name)
+    for name in (
+        'ENOSPC',
+        'EDQUOT',
+        'EROFS',
+        'EACCES',
+        'EPERM',
+        'EISDIR',
+        'ENOTDIR',
+        'ENAMETOOLONG',
+    )
+}
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -190,37 +208,75 @@ def build_runner(cfg: Config):
 
 
 def run_tool(main, interrupted: str = '--resume continues from the last checkpoint') -> None:
-    """Run a tool's ``main``; messages to a person end in one line and exit status 1."""
+    """Run a tool's ``main``; messages to a person end in one line, as its last output.
+
+    Exit status 1 after an error, 130 after Ctrl-C, 75 where SIGTERM has ended a run that
+    ``--resume`` continues.
+    """
+    end_with_parent()
     try:
         main()
-        if is_distributed():
-            # Together: a process that exits with its group's threads at work while another still
-            # writes has been seen to abort.
-            torch.distributed.barrier()
-            torch.distributed.destroy_process_group()
+        _end_together()
+    except Preempted as error:
+        _end_together()
+        if _rank() == 0:
+            print(f'\n{error}', file=sys.stderr)
+        sys.exit(error.exit_status)
     except MixaeError as error:
+        # torch appends a worker's traceback to the message; its last line is the message.
+        message = str(error)
+        if 'Original Traceback' in message:
+            message = message.strip().splitlines()[-1].partition(': ')[2]
         # Every process meets an error of the config; an image is read by one of them alone.
-        rank = os.environ.get('RANK', '0')
-        if rank == '0' or isinstance(error, DataError):
-            # torch appends a worker's traceback to the message; its last line is the message.
-            message = str(error)
-            if 'Original Traceback' in message:
-                message = message.strip().splitlines()[-1].partition(': ')[2]
-            sys.stdout.flush()
-            # A line of its own: a progress bar may have left one open.
-            print(f'\nerror: {message}', file=sys.stderr)
-        sys.exit(1)
-    except RuntimeError as error:
-        reason = (str(error).strip().splitlines() or [''])[-1]
-        if not reason.startswith('DataLoader worker (pid') and 'memory(shm)' not in reason:
-            raise
-        print(
-            f'\nerror: a process that loads data ended ({reason.strip(".")}). Memory, or '
-            'shared memory (/dev/shm; docker run --shm-size), was too small, or somebody ended it: '
-            'lower num_workers or batch_size of the data loaders. --resume continues.',
-            file=sys.stderr,
-        )
-        sys.exit(1)
+        if not tell_launcher(message) and (_rank() == 0 or isinstance(error, DataError)):
+            _print_error(message)
+        sys.exit(error.exit_status)
     except KeyboardInterrupt:
-        print(f'interrupted; {interrupted}', file=sys.stderr)
+        if _rank() == 0 and LAUNCHER not in os.environ:
+            print(f'interrupted; {interrupted}', file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        lost = lost_connection(error)
+        message = lost or _of_the_machine(error)
+        if message is None:
+            raise
+        if not tell_launcher(message, lost=bool(lost)):
+            _print_error(message)
+        elif lost:
+            time.sleep(2)  # it ends this process when it has seen which was the first to fail
+        sys.exit(1)
+
+
+def _of_the_machine(error: Exception) -> str | None:
+    """What an error says of this machine, not of the code: its disk, its rights, its memory."""
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE and error.filename:
+        return f'{error.filename}: {error.strerror}.'
+    reason = (str(error).strip().splitlines() or [''])[-1]
+    if reason.startswith('DataLoader worker (pid') or 'memory(shm)' in reason:
+        return (
+            f'a process that loads data ended ({reason.strip(".")}). Memory, or shared memory '
+            '(/dev/shm; docker run --shm-size), was too small, or somebody ended it: lower '
+            'num_workers or batch_size of the data loaders. --resume continues.'
+        )
+    return None
+
+
+def _rank() -> int:
+    return int(os.environ.get('RANK', 0))
+
+
+def _print_error(message: str) -> None:
+    sys.stdout.flush()
+    # A line of its own: a progress bar may have left one open.
+    print(f'\nerror: {message}', file=sys.stderr)
+
+
+def _end_together() -> None:
+    """Wait for the other processes.
+
+    A process that exits with its group's threads at work while another still writes has been seen
+    to abort.
+    """
+    if is_distributed():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()

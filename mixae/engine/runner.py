@@ -1,15 +1,17 @@
 """The Runner of mixae's configs (``runner_type='mixae.MixaeRunner'``)."""
 
+import copy
 import logging
-import os
-import time
 from pathlib import Path
+from typing import IO
 
 import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
-from mmengine.dist import get_dist_info, is_distributed, master_only
+from mmengine.dist import master_only
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
@@ -19,11 +21,16 @@ from torch.utils.data import DataLoader
 
 from mixae.checkpoints.load import check_weights
 from mixae.checkpoints.read import misfit, read_checkpoint
-from mixae.checkpoints.resume import check_resumable
 from mixae.datasets.checks import check_dataset, loading
 from mixae.datasets.guard import guard
 from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.derive import derive
+from mixae.engine.distributed import init_processes, launched_as
+from mixae.engine.hooks import PreemptionHook, SanityCheckHook
+from mixae.engine.hooks.preemption import PREEMPTED
+from mixae.engine.loops import repeatable
+from mixae.engine.resume import check_resume, restore_start
+from mixae.engine.work_dir import SetAsideHook, lock_work_dir, prepare_work_dir
 from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.files import replace_whole
 from mixae.registry import RUNNERS
@@ -37,22 +44,32 @@ class MixaeRunner(Runner):
       (:mod:`mixae.derive`), and what can be known to fail fails then.
     - Without CUDA, distributed runs use gloo; mmengine's launcher needs a GPU.
     - Checkpoints are written whole or not at all, and read without running code they bring.
-    - ``resume`` with nothing to resume, and a second run over a first, stop with a message.
+    - A resumed run goes on as it was, or stops with what differs (:mod:`mixae.engine.resume`).
+    - ``resume`` with nothing to resume, and a second run over a first or beside it in one folder,
+      stop with a message.
     """
+
+    _lock: IO | None = None  # of the work directory, while this process may write there
 
     @classmethod
     def from_cfg(cls, cfg: Config | ConfigDict | dict) -> 'MixaeRunner':
         cfg = cfg if isinstance(cfg, Config) else Config(cfg)
-        if cfg.get('launcher', 'none') != 'none' and not torch.cuda.is_available():
-            init_gloo(cfg.launcher)
-        world_size = get_dist_info()[1]
-        if world_size == 1 and cfg.get('launcher', 'none') != 'none':
-            world_size = int(os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or 1)
-        cfg, notes = derive(cfg, world_size, cuda=torch.cuda.is_available())
-        notes += prepare_work_dir(cfg)
+        cfg = copy.deepcopy(cfg)
+        lock = lock_work_dir(cfg)
+        init_processes(cfg)
+        done = prepare_work_dir(cfg)
+        if cfg.get('train_cfg') and cfg.get('resume'):
+            restore_start(cfg, read_checkpoint(cfg.load_from))
+        cfg, notes = derive(cfg, launched_as(cfg)[1], cuda=torch.cuda.is_available())
         runner = super().from_cfg(cfg)
-        for note in notes:
+        runner._lock = lock
+        for note in notes + done:
             runner.logger.info(note)
+        if cfg.get('train_cfg'):
+            runner.register_hook(SanityCheckHook())
+            runner.register_hook(PreemptionHook())
+        if cfg.get('overwrite'):
+            runner.register_hook(SetAsideHook())
         return runner
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
@@ -62,6 +79,24 @@ class MixaeRunner(Runner):
             if not isinstance(handler, logging.FileHandler):
                 handler.addFilter(lambda record: 'paramwise_options' not in record.getMessage())
         return logger
+
+    def train(self) -> nn.Module:
+        """As mmengine's; the work directory is this run's alone until it ends."""
+        try:
+            return super().train()
+        finally:
+            for hook in self.hooks:
+                if isinstance(hook, PreemptionHook):
+                    hook.release()
+            if self._lock is not None:
+                self._lock.close()
+
+    def register_hook(self, hook: Hook | dict, priority: int | str | None = None) -> None:
+        """As mmengine's; its checkpoint hook gives way to ours, which removes late."""
+        theirs = ('CheckpointHook', MMEngineCheckpointHook)
+        if isinstance(hook, dict) and hook.get('type') in theirs:
+            hook = {**hook, 'type': 'mixae.CheckpointHook'}
+        super().register_hook(hook, priority)
 
     def test(self) -> dict:
         """As mmengine's; a probe's encoder is loaded first, where its config names it."""
@@ -91,7 +126,24 @@ class MixaeRunner(Runner):
         return loader
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
-        """As mmengine's; a data set smaller than one batch of all processes is an error."""
+        """As mmengine's, but repeated by a resume (:mod:`mixae.engine.loops`).
+
+        A data set smaller than one batch of all processes is an error.
+        """
+        if isinstance(loop, dict):
+            loop = dict(loop)
+            kind = loop.get('type', 'EpochBasedTrainLoop' if loop.get('by_epoch') else None)
+            if kind == 'EpochBasedTrainLoop':
+                loop.pop('by_epoch', None)
+                loop['type'] = 'mixae.EpochLoop'
+        if isinstance(self._train_dataloader, dict):
+            seeded = repeatable(self._train_dataloader, self.seed)
+            if seeded is None:
+                self.logger.warning(
+                    f'{self._train_dataloader["sampler"]["type"]} does not say in which epoch an '
+                    'image is drawn: a resumed run will not repeat the augmentation.'
+                )
+            self._train_dataloader = seeded or self._train_dataloader
         loop = super().build_train_loop(loop)
         dataloader = loop.dataloader
         if hasattr(dataloader.dataset, '__len__') and len(dataloader) == 0:
@@ -114,9 +166,9 @@ class MixaeRunner(Runner):
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_val_loop(loop)
         guard(loop.dataloader.dataset, replace=False)  # another image would be another result
-        check_classes(self.model, loop.dataloader.dataset)
         if isinstance(self._train_loop, BaseLoop):
             check_same_classes(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
+        check_classes(self.model, loop.dataloader.dataset)
         return loop
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -152,7 +204,7 @@ class MixaeRunner(Runner):
         """
         checkpoint = read_checkpoint(filename, map_location=map_location)
         if self._resume:
-            check_resumable(checkpoint, filename)
+            check_resume(self, checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         model = self.model.module if is_model_wrapper(self.model) else self.model
         state = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}
@@ -191,6 +243,8 @@ class MixaeRunner(Runner):
             stale.unlink(missing_ok=True)
         with replace_whole(Path(out_dir) / filename) as draft:
             super().save_checkpoint(out_dir, draft.name, *args, **kwargs)
+        if filename.startswith(('epoch_', 'iter_')):
+            (Path(out_dir) / PREEMPTED).unlink(missing_ok=True)  # this one is newer
 
 
 def check_classes(model: nn.Module, dataset) -> None:
@@ -243,88 +297,3 @@ def check_same_classes(train, val) -> None:
             f'The training images have the classes {trained}, the validation images {validated}: '
             'give both the same folders, one a class, or the same metainfo.classes.'
         )
-
-
-def init_gloo(launcher: str) -> None:
-    """Start torch.distributed on CPU from the environment that torchrun or SLURM sets.
-
-    Raises:
-        ConfigError: For a launcher that has no CPU form here (mpi).
-    """
-    if is_distributed():
-        return
-    if launcher == 'slurm':
-        # One node is what a CPU run has; several need MASTER_ADDR from the user.
-        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
-        os.environ.setdefault('MASTER_PORT', '29500')
-        os.environ['RANK'] = os.environ['SLURM_PROCID']
-        os.environ['WORLD_SIZE'] = os.environ['SLURM_NTASKS']
-        os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
-    elif launcher != 'pytorch':
-        raise ConfigError(f"launcher={launcher!r} needs a GPU; on CPU use 'pytorch' or 'slurm'.")
-    torch.distributed.init_process_group('gloo')
-
-
-def checkpoints(work_dir: str | Path) -> list[Path]:
-    """The training checkpoints in a work directory, oldest first by epoch or iteration."""
-    found = [*Path(work_dir).glob('epoch_*.pth'), *Path(work_dir).glob('iter_*.pth')]
-    number = {path: path.stem.split('_')[-1] for path in found}
-    return sorted((p for p in found if number[p].isdigit()), key=lambda p: int(number[p]))
-
-
-def latest_checkpoint(work_dir: str | Path) -> Path:
-    """The newest training checkpoint of a work directory that can be read.
-
-    Raises:
-        ConfigError: If there is none.
-    """
-    for path in reversed(checkpoints(work_dir)):
-        try:
-            read_checkpoint(path)
-            return path
-        except CheckpointError:
-            continue
-    raise ConfigError(
-        f'resume: there is no checkpoint to resume in {work_dir}. Drop --resume to start a new '
-        'run, or name the work directory of the one to continue with --work-dir.'
-    )
-
-
-def prepare_work_dir(cfg: Config) -> list[str]:
-    """Find what to resume, or make sure that a new run does not write over an earlier one.
-
-    ``overwrite=True`` moves the earlier run's checkpoints into a folder beside the new ones.
-
-    Returns:
-        list[str]: What was done, for the log.
-
-    Raises:
-        ConfigError: ``resume`` with nothing to resume; checkpoints of an earlier run without
-            ``resume`` or ``overwrite``.
-    """
-    if not cfg.get('train_cfg') or not cfg.get('work_dir'):
-        return []
-    if cfg.get('resume'):
-        if not cfg.get('load_from'):
-            cfg.load_from = str(latest_checkpoint(cfg.work_dir))
-        return [f'Resuming from {cfg.load_from}.']
-    existing = checkpoints(cfg.work_dir)
-    if not existing:
-        return []
-    if not cfg.get('overwrite', False):
-        raise ConfigError(
-            f'{cfg.work_dir} holds the checkpoints of an earlier run ({existing[-1].name}). Add '
-            '--resume to continue it, --work-dir for another place, or --overwrite to replace it.'
-        )
-    if get_dist_info()[0] != 0:
-        return []
-    return [f'The checkpoints of the earlier run are now in {set_aside(cfg.work_dir)}.']
-
-
-def set_aside(work_dir: str | Path) -> Path:
-    """Move a run's checkpoints into a folder beside the new ones; returns it."""
-    aside = Path(work_dir) / time.strftime('replaced_%Y%m%d_%H%M%S')
-    aside.mkdir(parents=True, exist_ok=True)
-    for path in checkpoints(work_dir):
-        path.rename(aside / path.name)
-    return aside

@@ -25,7 +25,7 @@ from mixae.checkpoints.whole_models import as_mae, load_frozen_encoder, load_mod
 from mixae.datasets.pseudo_labels import load_pseudo_labels
 from mixae.engine import launch
 from mixae.engine.hooks.record import _description
-from mixae.engine.runner import latest_checkpoint
+from mixae.engine.work_dir import latest_checkpoint
 from mixae.errors import DataError, MixaeError, RecordError
 from mixae.evaluation.pseudo_labels import make_pseudo_labels
 from mixae.evaluation.separability.command import table_4

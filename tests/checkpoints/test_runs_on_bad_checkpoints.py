@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mixae.engine import launch
-from mixae.engine.runner import latest_checkpoint
+from mixae.engine.work_dir import latest_checkpoint
 from mixae.errors import CheckpointError
 
 MAE = 'mae/vitt_cifar10_2000e.py'

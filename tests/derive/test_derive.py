@@ -258,8 +258,8 @@ def test_groups_are_checked_by_process_not_by_total_batch():
 
 @pytest.mark.parametrize('cuda', [True, False])
 def test_sync_bn_is_bn_without_a_gpu(cuda):
-    cfg = load(model__norm_cfg=dict(type='SyncBN'), model__heads=[dict(norm=dict(type='SyncBN'))])
+    cfg = load('transfer/ade20k/upernet_vitb_160k.py', pretrained='scratch')
     result, notes = derive(cfg, cuda=cuda)
-    types = [result.model.norm_cfg.type, result.model.heads[0].norm.type]
-    assert types == (['SyncBN'] * 2 if cuda else ['BN'] * 2)
-    assert any('2 SyncBN' in note for note in notes) is not cuda
+    parts = (result.model.neck, result.model.decode_head, result.model.auxiliary_head)
+    assert {part.norm_cfg.type for part in parts} == {'SyncBN' if cuda else 'BN'}
+    assert any('3 SyncBN' in note for note in notes) is not cuda

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mixae.checkpoints.read import read_checkpoint
-from mixae.engine.runner import checkpoints
+from mixae.engine.work_dir import checkpoints
 
 MIXEDAE = 'configs/mixedae/vitt_cifar10_2000e.py'
 STEPS = 6  # 48 images in batches of 8

@@ -15,8 +15,8 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from mixae.checkpoints.account import UNKNOWN_ORIGIN, read_origin
-from mixae.checkpoints.account_form import KEY
+from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin
+from mixae.engine.resume import SCHEDULE, describe_schedule
 from mixae.models.backbones.vit import ARCHS
 from mixae.registry import HOOKS
 from mixae.results.record import collect_environment, config_sha256, portable
@@ -52,9 +52,10 @@ class ProvenanceHook(Hook):
         self._counter: FlopCounterMode | None = None
 
     def before_run(self, runner: Runner) -> None:
-        pretrained = runner.cfg.get('pretrained')
-        if pretrained not in (None, 'scratch'):
-            self.origin = read_origin(pretrained)
+        pretrained = runner.cfg.get('pretrained', 'scratch')
+        if pretrained != 'scratch':
+            # A resumed run's checkpoint says what the run started from.
+            self.origin = UNKNOWN_ORIGIN if runner._resume else read_origin(pretrained)
 
     def before_train(self, runner: Runner) -> None:
         self._clock = time.perf_counter()
@@ -88,7 +89,9 @@ class ProvenanceHook(Hook):
         return None if self.flops_per_image is None else self.flops_per_image * self.images_seen
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        checkpoint[KEY] = {**checkpoint.get(KEY, {}), **self.describe(runner)}
+        told = self.describe(runner) | self.progress(runner, checkpoint['meta']['iter'])
+        told[SCHEDULE] = portable(describe_schedule(runner), roots=[runner.work_dir])
+        checkpoint[KEY] = {**checkpoint.get(KEY, {}), **told}
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         before = checkpoint.get(KEY, {})
@@ -96,9 +99,20 @@ class ProvenanceHook(Hook):
             self.seconds = before.get('seconds') or 0.0
             self.images_seen = before.get('images_seen') or 0
             self.flops_per_image = before.get('flops_per_image')
+            self.origin = before.get('origin', self.origin)
         elif not runner.cfg.get('train_cfg'):
             self.account = before
             self.origin = before.get('origin', UNKNOWN_ORIGIN)
+
+    def progress(self, runner: Runner, iterations: int) -> dict:
+        """How far a run is: epochs (None where it has none) and iterations, of how many."""
+        loop = runner.train_loop
+        by_epoch = hasattr(loop, 'run_epoch')
+        return dict(
+            epochs=iterations // len(loop.dataloader) if by_epoch else None,
+            iterations=iterations,
+            max_iters=loop.max_iters,
+        )
 
     def describe(self, runner: Runner) -> dict:
         """The training so far, in the words of a record's ``pretraining`` block."""
@@ -118,7 +132,6 @@ class ProvenanceHook(Hook):
                 config=runner.cfg.filename,
                 config_sha256=config_sha256(runner.cfg),
                 dataset=runner.cfg.get('data_about', {}).get('name'),
-                epochs=runner.epoch + 1,
                 length=describe_length(runner.cfg),
                 n_train=len(runner.train_dataloader.dataset),
                 images_seen=self.images_seen,
@@ -148,6 +161,32 @@ def describe_length(cfg: Config) -> str | None:
     if epochs:
         return f'{epochs}e'
     return f'{train_cfg.max_iters}i' if train_cfg.get('max_iters') else None
+
+
+def length_run(account: Mapping) -> str | None:
+    """The length of a training run as protocols name it, with how much of it was run if not all.
+
+    ``'8e'``, ``'3e-of-8e'`` (a checkpoint of epoch 3), ``'3e-of-8e-stopped-early'``.
+
+    Args:
+        account (Mapping): ``length``, as :func:`describe_length` gives it, and
+            :meth:`ProvenanceHook.progress`; older checkpoints have ``epochs`` alone.
+    """
+    length, epochs = account.get('length'), account.get('epochs')
+    iterations, total = account.get('iterations'), account.get('max_iters')
+    if not length:
+        return None
+    planned = int(length[:-1])
+    if iterations is None or total is None:
+        part = f'{epochs}e' if epochs and length.endswith('e') and epochs < planned else None
+    elif iterations >= total:
+        part = None
+    elif epochs and length.endswith('e') and epochs * total == iterations * planned:
+        part = f'{epochs}e'
+    else:
+        part = f'{iterations}i'
+    stopped = 'stopped-early' if part and account.get('stopped_early') else None
+    return '-'.join(filter(None, (part, 'of' if part else None, length, stopped)))
 
 
 def _pseudo_variant(pseudo: dict | None) -> dict:

@@ -1,26 +1,47 @@
 """Writes a run record after every evaluation."""
 
+import math
+import re
 from pathlib import Path
 
-from mmengine.dist import master_only
+from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 
 from mixae.datasets.about import read_about
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
     describe_length,
+    length_run,
     peak_memory_bytes,
 )
+from mixae.errors import ConfigError, RecordError
 from mixae.registry import HOOKS
 from mixae.results.names import unit_of as _unit
-from mixae.results.record import describe_config, metric, new_record, write_record
+from mixae.results.record import (
+    SUFFIX,
+    RunRecord,
+    cell_key,
+    describe_config,
+    metric,
+    new_record,
+    read_record,
+    write_record,
+)
+
+# Names of COCO's average precision and recall: bbox_mAP_50, AR@100, AR_s@1000.
+_COCO = re.compile(r'(^|_)(mAP|AR)(_|@|$)')
 
 
 @HOOKS.register_module()
 class RunRecordHook(Hook):
-    """One JSON record for the validation after the last epoch, and for every test.
+    """One JSON record for a training run that has ended, and one for every test.
+
+    The record of a training run is of the validation after its last epoch or iteration, also where
+    an early stop made that the last one; it takes the place of an earlier one in the same folder.
+    A run that is complete but for its validation (it was killed in between) makes it up when it is
+    resumed.
 
     The config says what cannot be read off the run: ``task``, ``protocol`` (name and version; the
     number of epochs or iterations is appended),
@@ -36,45 +57,130 @@ class RunRecordHook(Hook):
 
     def __init__(self, folder: str = 'records') -> None:
         self.folder = folder
+        self._evaluated: tuple[int, dict] = (-1, {})  # iterations trained, metrics
 
     def after_val_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        # The last one only: no number is chosen by looking at the test set.
-        if runner._train_loop is None or runner.iter >= runner.max_iters:
+        if isinstance(runner._train_loop, BaseLoop):
+            self._evaluated = runner.iter, metrics or {}
+        else:
             self._write(runner, metrics)
+
+    def after_train(self, runner: Runner) -> None:
+        loop, val_loop = runner.train_loop, runner.val_loop
+        if val_loop is None:
+            return
+        if self._evaluated[0] != runner.iter:
+            done = runner.epoch if hasattr(loop, 'run_epoch') else runner.iter
+            if done < loop.val_begin:
+                runner.logger.info('No run record: nothing was validated (train_cfg.val_begin).')
+                return
+            # Complete when it was resumed: no step was left that validation could follow.
+            found = [self._has_record(runner) if is_main_process() else None]
+            broadcast_object_list(found)
+            if found[0]:
+                runner.logger.info(f'The run is complete; its record is {found[0]}.')
+                return
+            val_loop.run()
+        self._write(runner, self._evaluated[1])
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
         self._write(runner, metrics)
 
     @master_only
     def _write(self, runner: Runner, metrics: dict | None) -> None:
-        metrics = metrics or _metrics_of_nothing_found(runner)
-        if not metrics or 'task' not in runner.cfg:
+        entries = self.values(metrics or _metrics_of_nothing_found(runner))
+        undefined = [name for name, value in entries.items() if value is None]
+        if len(undefined) == len(entries):
+            runner.logger.warning(
+                'No run record: the evaluation gave no metrics'
+                + (f' but undefined ones ({", ".join(undefined)}).' if undefined else '.')
+            )
             return
-        about = runner.cfg.data_about
+        record = self.draft(runner, entries)
+        if record is None:
+            return
+        if undefined:
+            runner.logger.info(f'Undefined, null in the record: {", ".join(undefined)}.')
+        folder = Path(runner.work_dir) / self.folder
+        if isinstance(runner._train_loop, BaseLoop):
+            for path, earlier in _read_all(folder):
+                if 'trained' in earlier.get('extra', {}) or cell_key(earlier) == cell_key(record):
+                    path.rename(f'{path}.replaced')  # a table would read two of one run
+                    runner.logger.info(f'An earlier record of this run is now {path}.replaced.')
+        path = write_record(record, folder)
+        runner.logger.info(f'Run record: {path}')
+
+    def _has_record(self, runner: Runner) -> str | None:
+        """The record of this very run, where it has one already."""
+        record = self.draft(runner, {'': 0.0})
+        return record and next(
+            (
+                str(path)
+                for path, earlier in _read_all(Path(runner.work_dir) / self.folder)
+                if cell_key(earlier) == cell_key(record)
+            ),
+            None,
+        )
+
+    @staticmethod
+    def values(metrics: dict) -> dict[str, float | None]:
+        """What of an evaluation's metrics is a number; None where it is undefined."""
+        return {
+            name: None if _is_undefined(name, value) else float(value)
+            for name, value in metrics.items()
+            if _is_number(value)
+        }
+
+    def draft(self, runner: Runner, values: dict[str, float | None]) -> RunRecord | None:
+        """The record of this run with these metrics; None, and a line, where the config wants none.
+
+        Raises:
+            ConfigError: The config has a ``task``, but not all that a record says of it.
+        """
+        cfg = runner.cfg
+        if cfg.get('task') is None:
+            runner.logger.warning(
+                'No run record: the config has no task. Set task (such as finetune) and '
+                'protocol=dict(name=..., version=...).'
+            )
+            return None
+        if missing := [key for key in ('protocol', 'data_about') if key not in cfg]:
+            raise ConfigError(
+                f'A config with task={cfg.task!r} leaves a run record, which also wants '
+                f'{" and ".join(missing)}: protocol=dict(name=..., version=...), '
+                'data_about=dict(name=...).'
+            )
+        about = cfg.data_about
         trained = next(h for h in runner.hooks if isinstance(h, ProvenanceHook))
         origin, account = trained.origin, trained.account
+        extra = {}
         if account is None:  # this run trained, or probed
             account = dict(
-                length=describe_length(runner.cfg),
+                length=describe_length(cfg),
                 seconds=trained.seconds or None,
                 images_seen=trained.images_seen or None,
                 flops=trained.flops,
             )
-        # A protocol made shorter by an override is another protocol, in every table.
-        length = account.get('length')
-        task = 'scratch' if runner.cfg.task == 'finetune' and not origin else runner.cfg.task
-        fixed = task in ('linear', 'knn') or runner.cfg.model.backbone.get('frozen', False)
+            if isinstance(runner._train_loop, BaseLoop):
+                stopped = runner.iter < runner.max_iters
+                progress = trained.progress(runner, runner.iter) | dict(stopped_early=stopped)
+                account |= progress
+                extra = dict(extra=dict(trained=progress))
+        # A protocol made shorter by an override, or by a stop, is another protocol in every table.
+        length = length_run(account)
+        task = 'scratch' if cfg.task == 'finetune' and not origin else cfg.task
+        fixed = task in ('linear', 'knn') or cfg.model.backbone.get('frozen', False)
         nothing = 'random' if fixed else 'scratch'
-        record = new_record(
+        return new_record(
             roots=[runner.work_dir],
             task=task,
             protocol=dict(
-                name='-'.join(filter(None, (runner.cfg.protocol.name, length))),
-                version=runner.cfg.protocol.version,
+                name='-'.join(filter(None, (cfg.protocol.name, length))),
+                version=cfg.protocol.version,
             ),
             method=origin['method'] if origin else nothing,
             variant=origin['variant'] if origin else {},
-            backbone=describe_backbone(runner.cfg.model.backbone),
+            backbone=describe_backbone(cfg.model.backbone),
             dataset=dict(
                 name=about.name,
                 description=about.get('description') or _description(runner),
@@ -82,23 +188,51 @@ class RunRecordHook(Hook):
                 n_train=_size(runner, 'train') or account.get('n_train'),
                 n_test=_size(runner, 'test'),
             ),
-            metrics={k: metric(v, *_unit(k)) for k, v in metrics.items() if _is_number(v)},
+            metrics=_entries(values),
             seed=runner.seed,
             pretraining=origin['pretraining'] if origin else None,
-            config=describe_config(runner.cfg),
+            config=describe_config(cfg),
             cost=dict(
                 **{k: account.get(k) for k in ('seconds', 'images_seen', 'flops')},
                 peak_memory_bytes=peak_memory_bytes(),
             ),
-            budget=runner.cfg.get('budget'),
+            budget=cfg.get('budget'),
             **({'curves': origin['curves']} if origin and origin['curves'] else {}),
+            **extra,
         )
-        path = write_record(record, Path(runner.work_dir) / self.folder)
-        runner.logger.info(f'Run record: {path}')
+
+
+def _read_all(folder: Path) -> list[tuple[Path, RunRecord]]:
+    """The records of a folder that can be read."""
+    found = []
+    for path in sorted(folder.glob(f'*{SUFFIX}')):
+        try:
+            found.append((path, read_record(path)))
+        except RecordError:
+            continue
+    return found
+
+
+def _is_undefined(name: str, value) -> bool:
+    """Whether a metric has no value: COCO's AP is -1 where there is no object to find."""
+    return not math.isfinite(value) or (value == -1 and bool(_COCO.search(name.split('/')[-1])))
+
+
+def _entries(values: dict[str, float | None]) -> dict:
+    entries = {}
+    for name, value in values.items():
+        try:
+            entries[name] = metric(value, *_unit(name))
+        except TypeError:  # a record's format that has no null: an undefined metric is left out
+            continue
+    return entries
 
 
 def _metrics_of_nothing_found(runner: Runner) -> dict:
-    """Average precision of a detector that found nothing: 0, where mmdet returns no metrics."""
+    """Average precision of a detector that found nothing: 0, where mmdet returns no metrics.
+
+    Where predictions were only written to a file, or there was nothing to find, there is none.
+    """
     from mmdet.evaluation import CocoMetric  # seldom needed, and slow to import
 
     evaluators = (
@@ -108,7 +242,8 @@ def _metrics_of_nothing_found(runner: Runner) -> dict:
         f'{one.prefix}/{kind}_{name}': 0.0
         for evaluator in evaluators
         for one in getattr(evaluator, 'metrics', ())
-        if isinstance(one, CocoMetric)
+        if isinstance(one, CocoMetric) and not one.format_only
+        if one._coco_api.getAnnIds(imgIds=one.img_ids, catIds=one.cat_ids, iscrowd=False)
         for kind in one.metrics
         if kind in ('bbox', 'segm')
         for name in ('mAP', 'mAP_50', 'mAP_75')

@@ -8,7 +8,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from mixae.files import write_whole
 from mixae.registry import HOOKS
 
 CURVE_FILE = 'topk_accuracy.jsonl'
@@ -31,6 +30,7 @@ class TopKAccuracyHook(Hook):
         if interval < 1:
             raise ValueError(f'interval={interval}: at least 1 iteration.')
         self.interval = interval
+        self._begins = True
 
     def before_run(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
@@ -61,12 +61,19 @@ class TopKAccuracyHook(Hook):
             chance=(self.num_patches // groups - 1) / (self.num_patches - 1),
             layers=accuracy,
         )
-        with open(Path(runner.work_dir) / CURVE_FILE, 'a') as file:
+        path = Path(runner.work_dir) / CURVE_FILE
+        if self._begins:
+            # A resumed run continues the curve where its checkpoint was; a new one starts it.
+            self._begins = False
+            kept = [old for old in read_curve(path) if old['iter'] < row['iter']]
+            path.write_text(''.join(json.dumps(old) + '\n' for old in kept))
+        with open(path, 'a') as file:
             file.write(json.dumps(row) + '\n')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Carry the curve in the checkpoint, for the records of its evaluations."""
-        rows = read_curve(Path(runner.work_dir) / CURVE_FILE)
+        path, iterations = Path(runner.work_dir) / CURVE_FILE, checkpoint['meta']['iter']
+        rows = [row for row in read_curve(path) if row['iter'] <= iterations]
         rows = rows[:: max(1, len(rows) // 50)]
         if not rows:
             return
@@ -80,15 +87,6 @@ class TopKAccuracyHook(Hook):
             reference_label='chance',
         )
         checkpoint.setdefault('mixae', {})['curves'] = dict(topk_accuracy=curve)
-
-    def before_train(self, runner: Runner) -> None:
-        """A resumed run continues the curve where its checkpoint was; a new one starts it."""
-        if not is_main_process():
-            return
-        path = Path(runner.work_dir) / CURVE_FILE
-        if path.exists():
-            kept = [row for row in read_curve(path) if row['iter'] <= runner.iter]
-            write_whole(path, ''.join(json.dumps(row) + '\n' for row in kept))
 
 
 def read_curve(path: str | Path) -> list[dict]:

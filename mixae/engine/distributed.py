@@ -1,0 +1,119 @@
+"""The processes of a distributed run: how they meet, wait for each other, and end."""
+
+import argparse
+import ctypes
+import datetime
+import json
+import os
+import re
+import signal
+import sys
+import time
+
+import torch.distributed
+from mmengine.config import Config
+from mmengine.dist import get_dist_info, is_distributed
+
+from mixae.errors import LAUNCHER, ConfigError
+
+TIMEOUT = (
+    600  # seconds that a process waits for the others where env_cfg.dist_cfg.timeout is not set
+)
+# What each launcher calls a process's number and the number of processes.
+_ENVIRONMENT = {
+    'pytorch': ('RANK', 'WORLD_SIZE'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
+}
+_PR_SET_PDEATHSIG = 1
+
+
+def launched_as(cfg: Config) -> tuple[int, int]:
+    """Rank of this process and number of processes, known before they have met."""
+    if is_distributed():
+        return get_dist_info()
+    names = _ENVIRONMENT.get(cfg.get('launcher', 'none'))
+    if names is None:
+        return 0, 1
+    return int(os.environ.get(names[0], 0)), int(os.environ.get(names[1], 1))
+
+
+def init_processes(cfg: Config) -> None:
+    """State how long processes wait for each other; without a GPU, let them meet by gloo.
+
+    mmengine's launcher needs a GPU, and reads the timeout from the same place.
+
+    Args:
+        cfg (Config): ``env_cfg.dist_cfg.timeout`` in seconds is set where it is not.
+
+    Raises:
+        ConfigError: A timeout that is no time; a launcher that has no CPU form here (mpi).
+    """
+    launcher = cfg.get('launcher', 'none')
+    if launcher == 'none':
+        return
+    cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {}).setdefault('timeout', TIMEOUT)
+    timeout = cfg.env_cfg.dist_cfg.timeout
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
+        raise ConfigError(f'env_cfg.dist_cfg.timeout={timeout!r}: give seconds, more than 0.')
+    if is_distributed() or torch.cuda.is_available():
+        return
+    if launcher == 'slurm':
+        # One node is what a CPU run has; several need MASTER_ADDR from the user.
+        os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+        os.environ.setdefault('MASTER_PORT', '29500')
+        os.environ['RANK'] = os.environ['SLURM_PROCID']
+        os.environ['WORLD_SIZE'] = os.environ['SLURM_NTASKS']
+        os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
+    elif launcher != 'pytorch':
+        raise ConfigError(f"launcher={launcher!r} needs a GPU; on CPU use 'pytorch' or 'slurm'.")
+    torch.distributed.init_process_group('gloo', timeout=datetime.timedelta(seconds=timeout))
+
+
+def end_with_parent() -> None:
+    """Let this process, one of a distributed run, end when its launcher does (Linux).
+
+    torchrun that is killed would leave its processes to train on, and to write checkpoints beside
+    those of the run that is started in their place.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument('--launcher', default='none')
+    if parser.parse_known_args()[0].launcher == 'none' or sys.platform != 'linux':
+        return
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have ended while this process was importing.
+    if os.environ.get(LAUNCHER) not in (None, str(os.getppid())):
+        sys.exit(1)
+
+
+def lost_connection(error: Exception) -> str | None:
+    """What happened to the other processes, where that is what an error says; else None."""
+    text = str(error)
+    if not isinstance(error, torch.distributed.DistError) and '/gloo/' not in text:
+        return None
+    advice = '--resume continues from the last checkpoint.'
+    rank = os.environ.get('RANK', '0')
+    if waited := re.search(r'waiting (\d+)ms', text):
+        return (
+            f'process {rank} has waited {int(waited[1]) / 1000:g} s for another, which is stopped '
+            f'or stuck (env_cfg.dist_cfg.timeout says how long to wait). {advice}'
+        )
+    return f'process {rank} has lost its connection to another, which has ended. {advice}'
+
+
+def tell_launcher(message: str, lost: bool = False) -> bool:
+    """Hand a message to the torchrun that started this process.
+
+    Args:
+        message (str): Why this process ends.
+        lost (bool): Whether that is only that another has ended.
+
+    Returns:
+        bool: Whether the launcher prints it, as ours does.
+    """
+    path = os.environ.get('TORCHELASTIC_ERROR_FILE')
+    if path:
+        about = dict(py_callstack=message, timestamp=str(int(time.time())), lost=lost)
+        with open(path, 'w', encoding='utf-8') as file:
+            json.dump(dict(message=dict(message=message, extraInfo=about)), file)
+    return bool(path) and LAUNCHER in os.environ

@@ -1,0 +1,235 @@
+"""Which evaluation becomes a run record: one a run, of its end, if it measured something."""
+
+import json
+import shutil
+
+import pytest
+from mmengine.config import Config
+
+from mixae.checkpoints.read import read_checkpoint
+from mixae.engine import launch
+from mixae.engine.hooks.provenance import length_run
+from mixae.errors import DataError
+from mixae.results.record import read_record
+
+FINETUNE = 'transfer/cifar/cifar10_vitt_finetune.py'
+
+
+def records(folder):
+    return [read_record(path) for path in sorted((folder / 'records').glob('*.record.json'))]
+
+
+def log(folder):
+    return ''.join(path.read_text() for path in sorted(folder.glob('*/*.log')))
+
+
+def value(record, name):
+    """A metric's value; None where it is undefined."""
+    return record['metrics'].get(name, {}).get('value')
+
+
+def test_validating_every_epoch_leaves_the_record_of_the_last(small_config, tmp_path):
+    cfg = small_config(FINETUNE, epochs=3)
+    cfg.train_cfg.val_interval = 1
+    runner = launch.train(cfg, pretrained='scratch')
+    (record,) = records(tmp_path / 'run')
+    assert record['protocol']['name'].endswith('-3e')
+    trained = dict(epochs=3, iterations=18, max_iters=18, stopped_early=False)
+    assert record['extra']['trained'] == trained
+    last = runner.message_hub.get_scalar('val/accuracy/top1').current()
+    assert value(record, 'accuracy/top1') == last
+
+
+def test_an_early_stop_leaves_a_record_that_says_so(small_config, tmp_path):
+    cfg = small_config(FINETUNE, epochs=5)
+    cfg.train_cfg.val_interval = 1
+    cfg.optim_wrapper.optimizer.lr = 1e-12  # the accuracy stays as it is
+    cfg.custom_hooks = [dict(type='EarlyStoppingHook', monitor='accuracy/top1', patience=1)]
+    runner = launch.train(cfg, pretrained='scratch')
+    assert runner.epoch == 2
+    (record,) = records(tmp_path / 'run')
+    assert record['protocol']['name'].endswith('-2e-of-5e-stopped-early')
+    assert record['extra']['trained']['stopped_early'] is True
+    assert record['cost']['images_seen'] == 2 * 48
+
+
+def test_a_complete_run_makes_up_its_evaluation_once(small_config, tmp_path):
+    """Killed between the last checkpoint and the record."""
+    run = tmp_path / 'run'
+    launch.train(small_config(FINETUNE), pretrained='scratch')
+    (whole,) = records(run)
+    shutil.rmtree(run / 'records')
+    launch.train(small_config(FINETUNE), pretrained='scratch', resume=True)
+    (made_up,) = records(run)
+    for key in ('metrics', 'protocol', 'dataset', 'seed', 'extra', 'task', 'method'):
+        assert made_up[key] == whole[key], key
+    assert made_up['cost']['images_seen'] == whole['cost']['images_seen'] == 96
+    launch.train(small_config(FINETUNE), pretrained='scratch', resume=True)
+    assert records(run) == [made_up]
+    assert 'The run is complete; its record is ' in log(run)
+
+
+def test_a_run_that_is_repeated_keeps_one_record(small_config, tmp_path):
+    run = tmp_path / 'run'
+    launch.train(small_config(FINETUNE), pretrained='scratch')
+    (first,) = records(run)
+    launch.train(small_config(FINETUNE), pretrained='scratch', resume=str(run / 'epoch_1.pth'))
+    (second,) = records(run)
+    assert second['id'] != first['id'] and second['metrics'] == first['metrics']
+    assert len(list((run / 'records').glob('*.replaced'))) == 1
+
+
+def test_a_checkpoint_from_the_middle_of_a_run_is_tested_as_that(small_config, tmp_path):
+    launch.train(small_config(FINETUNE), pretrained='scratch')
+    for epoch, length in ((1, '-1e-of-2e'), (2, '-2e')):
+        folder = tmp_path / f'test_{epoch}'
+        launch.test(small_config(FINETUNE, folder), str(tmp_path / 'run' / f'epoch_{epoch}.pth'))
+        (record,) = records(folder)
+        assert record['protocol']['name'].endswith(length)
+
+
+@pytest.mark.parametrize(
+    'account, length',
+    [
+        (dict(length='8e', epochs=8), '8e'),  # of checkpoints without iterations
+        (dict(length='8e', epochs=3), '3e-of-8e'),
+        (dict(length='40i', epochs=1), '40i'),
+        (dict(length='8e', epochs=8, iterations=80, max_iters=80), '8e'),
+        (dict(length='8e', epochs=3, iterations=30, max_iters=80), '3e-of-8e'),
+        (dict(length='8e', epochs=3, iterations=35, max_iters=80), '35i-of-8e'),
+        (dict(length='40i', epochs=None, iterations=30, max_iters=40), '30i-of-40i'),
+        (dict(length=None), None),
+        ({}, None),
+    ],
+)
+def test_the_length_that_was_run(account, length):
+    assert length_run(account) == length
+
+
+def test_best_checkpoints_say_the_epoch_they_are_of(small_config, tmp_path):
+    cfg = small_config(FINETUNE)
+    cfg.train_cfg.val_interval = 1
+    cfg.default_hooks.checkpoint.save_best = 'accuracy/top1'
+    launch.train(cfg, pretrained='scratch')
+    (best,) = (tmp_path / 'run').glob('best_*_epoch_*.pth')
+    told = read_checkpoint(best)['mixae']
+    epoch = int(best.stem.split('_')[-1])
+    assert (told['epochs'], told['iterations']) == (epoch, 6 * epoch)
+
+
+def test_a_config_without_a_task_says_that_it_leaves_no_record(small_config, tmp_path):
+    cfg = small_config(FINETUNE, epochs=1)
+    cfg.pop('task')
+    launch.train(cfg, pretrained='scratch')
+    assert not (tmp_path / 'run' / 'records').exists()
+    assert 'No run record: the config has no task' in log(tmp_path / 'run')
+
+
+def test_validation_that_never_comes_leaves_no_record(small_config, tmp_path):
+    cfg = small_config(FINETUNE, epochs=1)
+    cfg.train_cfg.val_begin = 5
+    launch.train(cfg, pretrained='scratch')
+    assert not (tmp_path / 'run' / 'records').exists()
+    assert 'No run record: nothing was validated' in log(tmp_path / 'run')
+
+
+# Detection: what COCO's metric leaves undefined.
+
+
+@pytest.fixture(scope='module')
+def scenes(tmp_path_factory):
+    return tmp_path_factory.mktemp('digit_scenes')
+
+
+def detector(scenes, work_dir, **options):
+    """The config of digit scenes, small; with ``truth`` the validation reads COCO's files."""
+    cfg = Config.fromfile('configs/transfer/digit_scenes/vitmini_detection.py')
+    cfg.work_dir, cfg.experiment_name = str(work_dir), work_dir.name
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        loader.num_workers, loader.batch_size = 0, 4
+        loader.dataset.update(
+            data_root=str(scenes), options=dict(num_train=10, num_test=10), indices=4
+        )
+    cfg.merge_from_dict(options)
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def trained(scenes, tmp_path_factory):
+    """A detector after one step, and its record."""
+    folder = tmp_path_factory.mktemp('detector')
+    launch.train(detector(scenes, folder), pretrained='scratch')
+    (record,) = records(folder)
+    return folder / 'epoch_1.pth', record
+
+
+@pytest.mark.dense
+def test_the_ap_of_sizes_that_do_not_occur_is_undefined(trained):
+    _, record = trained
+    assert value(record, 'coco/bbox_mAP') is not None
+    assert value(record, 'coco/bbox_mAP_l') is None  # no digit has 96 pixels
+
+
+@pytest.mark.dense
+def test_predictions_that_are_only_written_leave_no_record(trained, scenes, tmp_path):
+    checkpoint, _ = trained
+    options = {
+        'test_evaluator.format_only': True,
+        'test_evaluator.outfile_prefix': str(tmp_path / 'results'),
+    }
+    launch.test(detector(scenes, tmp_path, **options), str(checkpoint))
+    assert (tmp_path / 'results.bbox.json').exists()
+    assert not (tmp_path / 'records').exists()
+    assert 'No run record: the evaluation gave no metrics.' in log(tmp_path)
+
+
+def with_truth(scenes, work_dir, keep, **options):
+    """Validation on COCO's files, with the annotations that ``keep`` keeps."""
+    cfg = detector(scenes, work_dir, **options)
+    source = next(scenes.rglob('coco/instances_validation.json'))
+    content = json.loads(source.read_text())
+    content['annotations'] = [a for a in content['annotations'] if keep(a)]
+    path = work_dir / 'truth.json'
+    path.write_text(json.dumps(content))
+    cfg.test_dataloader.dataset = dict(
+        type='mixae.CocoDataset',
+        metainfo=dict(classes=[c['name'] for c in content['categories']]),
+        ann_file=str(path),
+        data_prefix=dict(img=str(source.parents[1] / 'images/validation')),
+        test_mode=True,
+        pipeline=cfg.test_dataloader.dataset.pipeline,
+    )
+    cfg.test_evaluator.ann_file = str(path)
+    return cfg
+
+
+@pytest.mark.dense
+@pytest.mark.parametrize('threshold', [0.0, 1.0], ids=['predictions', 'no prediction'])
+def test_validation_without_ground_truth_leaves_no_record(trained, scenes, tmp_path, threshold):
+    checkpoint, _ = trained
+    options = {'model.test_cfg.rcnn.score_thr': threshold}
+    with pytest.raises(DataError, match='AP is not defined'):
+        launch.test(with_truth(scenes, tmp_path, lambda a: False, **options), str(checkpoint))
+    assert not (tmp_path / 'records').exists()
+
+
+@pytest.mark.dense
+def test_a_detector_that_finds_nothing_has_an_ap_of_zero(trained, scenes, tmp_path):
+    checkpoint, _ = trained
+    options = {'model.test_cfg.rcnn.score_thr': 1.0}
+    launch.test(with_truth(scenes, tmp_path, lambda a: True, **options), str(checkpoint))
+    (record,) = records(tmp_path)
+    assert value(record, 'coco/bbox_mAP') == 0.0
+
+
+@pytest.mark.dense
+def test_a_class_that_validation_lacks_is_undefined(trained, scenes, tmp_path):
+    checkpoint, _ = trained
+    options = {'test_evaluator.classwise': True, 'model.test_cfg.rcnn.score_thr': 0.0}
+    launch.test(
+        with_truth(scenes, tmp_path, lambda a: a['category_id'] != 3, **options), str(checkpoint)
+    )
+    (record,) = records(tmp_path)
+    names = [c['name'] for c in json.loads((tmp_path / 'truth.json').read_text())['categories']]
+    assert value(record, f'coco/{names[2]}_precision') is None
+    assert sum(value(record, f'coco/{name}_precision') is not None for name in names) >= 5
