@@ -9,6 +9,7 @@ them when the first is opened.
 import base64
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -109,16 +110,21 @@ def _task(kind: ColumnKind) -> str:
 
 def _pack(records: dict[str, RunRecord]) -> str:
     """The records by id, without their curves: JSON, zlib, base64."""
-    kept = {
-        record_id: _shown({name: part for name, part in record.items() if name != 'curves'})
-        for record_id, record in records.items()
-    }
-    text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
-    return base64.b64encode(zlib.compress(text.encode())).decode()
+    entries = (f'"{record_id}":{_to_json(record)}' for record_id, record in records.items())
+    return base64.b64encode(zlib.compress(f'{{{",".join(entries)}}}'.encode())).decode()
+
+
+def _to_json(record: RunRecord) -> str:
+    """A record without its curves as JSON, with everything in its texts visible."""
+    kept = {name: part for name, part in record.items() if name != 'curves'}
+    text = json.dumps(kept, ensure_ascii=False)
+    # What is not visible is seldom there, and then in the text or an escape in it.
+    if text.isprintable() and not re.search(r'\\(u00|[bfr])', text):
+        return text
+    return json.dumps(_shown(kept), ensure_ascii=False)
 
 
 def _shown(value):
-    """A record's content with everything in its texts visible."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, dict):
