@@ -172,8 +172,8 @@ def _draw(draw: Callable, caption: str, entries: int) -> Chart:
         'svg.hashsalt': 'mixae',
         'text.color': INK[0],
         'axes.labelcolor': INK[0],
-        'xtick.color': LINE[0],
-        'ytick.color': LINE[0],
+        'xtick.bottom': False,  # the grid shows where the ticks are
+        'ytick.left': False,
         'xtick.labelcolor': SOFT[0],
         'ytick.labelcolor': SOFT[0],
         'axes.edgecolor': LINE[0],

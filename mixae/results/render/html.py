@@ -21,7 +21,7 @@ from mixae.errors import TableError, visible
 from mixae.results.names import COLUMNS, ColumnKind, task_name
 from mixae.results.record import RunRecord
 from mixae.results.render.charts import cost_charts, curve_charts
-from mixae.results.render.common import cell_parts, footnotes
+from mixae.results.render.common import all_visible, cell_parts, footnotes
 from mixae.results.table import Table
 
 _TYPES = {'.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp', '.svg': 'svg+xml'}
@@ -48,7 +48,10 @@ def load_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
             kind = _TYPES.get(path.suffix.lower())
             if kind is None:
                 raise TableError(f'{path}: expected a picture, one of {", ".join(_TYPES)}.')
-            data = base64.b64encode(path.read_bytes()).decode()
+            try:
+                data = base64.b64encode(path.read_bytes()).decode()
+            except OSError as error:
+                raise TableError(f'{path}: cannot be read ({error.strerror}).') from error
             caption = path.stem.replace('_', ' ').replace('-', ' ')
             images.append((caption, f'data:image/{kind};base64,{data}'))
     return images
@@ -121,12 +124,4 @@ def _to_json(record: RunRecord) -> str:
     # What is not visible is seldom there, and then in the text or an escape in it.
     if text.isprintable() and not re.search(r'\\(u00|[bfr])', text):
         return text
-    return json.dumps(_shown(kept), ensure_ascii=False)
-
-
-def _shown(value):
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, dict):
-        return {visible(key): _shown(item) for key, item in value.items()}
-    return [_shown(item) for item in value] if isinstance(value, list) else value
+    return json.dumps(all_visible(kept), ensure_ascii=False)
