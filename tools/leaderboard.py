@@ -2,6 +2,7 @@
 """Turn run records into a table, one self-contained HTML page, or a model index file."""
 
 import argparse
+import gc
 import sys
 
 from mixae.errors import MixaeError
@@ -41,6 +42,7 @@ def parse_args():
 
 def main():
     args = parse_args()
+    gc.disable()  # thousands of records are many objects that stay, and the process is short
     try:
         text = write_leaderboard(
             args.records,

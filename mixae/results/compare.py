@@ -184,6 +184,8 @@ def _in_words(difference: Difference, digits: int) -> str:
     mean, pairs = f'{difference.mean:+.{digits}f}', difference.pairs
     if not difference.spread:
         return f'{mean} in each of {pairs} seeds tells nothing of the scatter'
+    if abs(difference.mean) > difference.half:
+        return 'they differ by less than is printed'
     low, high = (difference.mean + sign * difference.half for sign in (-1, 1))
     needed = difference.seeds_needed
     needed = f'about {needed}' if needed else f'more than {MOST_SEEDS:,}'

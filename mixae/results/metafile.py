@@ -7,6 +7,7 @@ import yaml
 from mixae.errors import TableError
 from mixae.results.names import INDEX_METRICS, METHODS, TASKS, in_percent, is_undefined
 from mixae.results.record import RunRecord
+from mixae.results.render.common import all_visible
 
 
 def to_metafile(records: Sequence[RunRecord], method: str) -> str:
@@ -44,7 +45,7 @@ def to_metafile(records: Sequence[RunRecord], method: str) -> str:
     )
     models = [_model(found, paper.name) for found in runs.values()]
     text = yaml.safe_dump(
-        dict(Collections=[collection], Models=models),
+        all_visible(dict(Collections=[collection], Models=models)),
         sort_keys=False,
         allow_unicode=True,
         width=100,

@@ -215,8 +215,9 @@ def is_undefined(metric: str, value: float | None) -> bool:
 
     Old records hold COCO's mark for it: an average precision or recall of -1.
     """
-    coco = {'map', 'ar'} & set(re.split('[_@]', metric.split('/')[-1].lower()))
-    return value is None or (value == -1 and bool(coco))
+    if value != -1:
+        return value is None
+    return bool({'map', 'ar'} & set(re.split('[_@]', metric.split('/')[-1].lower())))
 
 
 def in_percent(value: float, unit: str) -> tuple[float, str]:

@@ -6,7 +6,6 @@ few resamples for an interval of 95 %; the price of t is that it takes the diffe
 """
 
 import math
-import statistics
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +65,8 @@ def paired_difference(one: Mapping[str, float], other: Mapping[str, float]) -> D
     if not pairs:
         return None
     mean = math.fsum(differences) / pairs
-    spread = statistics.stdev(differences) if pairs > 1 else 0.0
+    squares = math.fsum((difference - mean) ** 2 for difference in differences)
+    spread = math.sqrt(squares / (pairs - 1)) if pairs > 1 else 0.0
     # What is left by the rounding of sums is no spread.
     if spread <= 1e-9 * max(map(abs, [*one.values(), *other.values()])):
         return Difference(mean, math.inf, 0.0, pairs)

@@ -272,8 +272,9 @@ def read_records(
     ]
     cells = defaultdict(list)
     for record in records:
+        key = cell_key(record)
         for name in record['metrics']:
-            cells[cell_key(record), name].append(record)
+            cells[key, name].append(record)
     clashes = {}  # the files in a clash -> the metrics they share
     for (_, name), same in cells.items():
         if len(same) > 1:

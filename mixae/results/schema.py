@@ -52,19 +52,25 @@ def _prepared_schema() -> dict:
     return _prepare(_schema())
 
 
-def _prepare(part):
+def _prepare(part: dict | bool) -> dict | bool:
     """A part of the schema with its references followed, and its types as tuples of Python's."""
-    if isinstance(part, list):
-        return [_prepare(item) for item in part]
-    if not isinstance(part, dict):
+    if isinstance(part, bool):
         return part
     if '$ref' in part:
         return _prepare(_schema()['$defs'][part['$ref'].rsplit('/', 1)[-1]])
     types = part.get('type', [])
     types = [types] if isinstance(types, str) else types
-    return {name: _prepare(item) for name, item in part.items() if name != '$defs'} | {
-        'type': tuple(kind for name in types for kind in _TYPES[name])
+    prepared = part | {
+        'type': tuple(kind for name in types for kind in _TYPES[name]),
+        'required': set(part.get('required', ())),
     }
+    for name in {'items', 'additionalProperties'} & part.keys():
+        prepared[name] = _prepare(part[name])
+    if 'anyOf' in part:
+        prepared['anyOf'] = [_prepare(choice) for choice in part['anyOf']]
+    if 'properties' in part:
+        prepared['properties'] = {key: _prepare(item) for key, item in part['properties'].items()}
+    return prepared
 
 
 def _fits(value, schema: dict) -> bool:
@@ -82,14 +88,17 @@ def _fits(value, schema: dict) -> bool:
     if kind not in schema['type']:
         return False
     if kind is dict:
-        return (
-            all(name in value for name in schema.get('required', ()))
-            and len(value) >= schema.get('minProperties', 0)
-            and all(_fits_property(name, item, schema) for name, item in value.items())
-        )
+        if not value.keys() >= schema['required'] or len(value) < schema.get('minProperties', 0):
+            return False
+        known, others = schema.get('properties', {}), schema.get('additionalProperties', True)
+        for name, item in value.items():
+            part = known.get(name, others)
+            if part is False or (part is not True and not _fits(item, part)):
+                return False
+        return True
     if kind is list:
         items = schema['items']
-        if items.keys() == {'type'}:
+        if items.keys() == {'type', 'required'}:
             return set(map(type, value)) <= set(items['type'])
         return all(_fits(item, items) for item in value)
     if kind is str:
@@ -97,11 +106,6 @@ def _fits(value, schema: dict) -> bool:
         long_enough = len(value) >= schema.get('minLength', 0)
         return long_enough and (pattern is None or re.search(pattern, value) is not None)
     return value is None or value >= schema.get('minimum', -_MAX)
-
-
-def _fits_property(name: str, value, schema: dict) -> bool:
-    part = schema.get('properties', {}).get(name, schema.get('additionalProperties', True))
-    return part if isinstance(part, bool) else _fits(value, part)
 
 
 def _is_sound(value) -> bool:

@@ -184,3 +184,29 @@ def demo_folder(tmp_path_factory):
             fields = _record_fields(**shared | part)
             write_record(new_record(**fields, curves={'TopK accuracy': curve}), folder)
     return folder
+
+
+@pytest.fixture(scope='session')
+def column_of():
+    """The only column of a table that shows what a key of `COLUMNS` says."""
+
+    def column(table, key):
+        (found,) = [column for column in table.columns if column.kind.key == key]
+        return found
+
+    return column
+
+
+@pytest.fixture(scope='session')
+def cells_of(column_of):
+    """(method, variant) -> cell of one column of a table."""
+
+    def cells(table, key):
+        column = column_of(table, key)
+        return {
+            (row.method, row.variant_text): row.cells[column.id]
+            for row in table.rows
+            if column.id in row.cells
+        }
+
+    return cells

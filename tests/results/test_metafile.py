@@ -57,6 +57,11 @@ def test_names_hold_what_would_break_yaml(make_record):
     assert "{a:'b'}" in model['Name']
 
 
+def test_names_cannot_steer_the_terminal(make_record):
+    text = to_metafile([make_record(variant={'v': 'a\x1b[2J\u202eb'})], 'mae')
+    assert all(line.isprintable() for line in text.splitlines())
+
+
 def test_what_cannot_be_written_is_said(make_record):
     with pytest.raises(TableError, match="method='dino': expected one of"):
         to_metafile([make_record()], 'dino')

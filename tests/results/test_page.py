@@ -184,3 +184,6 @@ def test_pictures_that_are_not_there_are_named(tmp_path):
     (tmp_path / 'a.txt').write_text('')
     with pytest.raises(ValueError, match='expected a picture'):
         load_images([tmp_path / 'a.txt'])
+    (tmp_path / 'b.png').mkdir()
+    with pytest.raises(ValueError, match='b.png: cannot be read'):
+        load_images([tmp_path])

@@ -172,8 +172,8 @@ def _draw(draw: Callable, caption: str, entries: int) -> Chart:
         'svg.hashsalt': 'mixae',
         'text.color': INK[0],
         'axes.labelcolor': INK[0],
-        'xtick.color': LINE[0],
-        'ytick.color': LINE[0],
+        'xtick.bottom': False,  # the grid shows where the ticks are
+        'ytick.left': False,
         'xtick.labelcolor': SOFT[0],
         'ytick.labelcolor': SOFT[0],
         'axes.edgecolor': LINE[0],
@@ -190,6 +190,7 @@ def _draw(draw: Callable, caption: str, entries: int) -> Chart:
         figure = Figure(figsize=(4.6, 3.3 + legend))
         axes = figure.add_axes((0.13, (0.5 + legend) / (3.3 + legend), 0.84, 2.7 / (3.3 + legend)))
         draw(axes)
+        axes.locator_params(nbins=5)
         figure.legend(*axes.get_legend_handles_labels(), loc='lower left', bbox_to_anchor=(0.02, 0))
         figure.savefig(out, format='svg', transparent=True, metadata=dict(Date=None, Creator=None))
     # The page's own font: it is narrower than the one that was measured, so everything fits.

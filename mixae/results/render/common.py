@@ -14,6 +14,15 @@ def one_line(text: str) -> str:
     return visible(' '.join(text.split()))
 
 
+def all_visible(value):
+    """`value`, plain JSON, with nothing in its texts that is not seen."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(key): all_visible(item) for key, item in value.items()}
+    return [all_visible(item) for item in value] if isinstance(value, list) else value
+
+
 def row_labels(row: Row) -> tuple[str, ...]:
     """The texts of a row's first columns, in the order of `LABELS`; unescaped."""
     mark = ' †' if row.labels_in_pretraining else ''

@@ -9,6 +9,7 @@ them when the first is opened.
 import base64
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from mixae.errors import TableError, visible
 from mixae.results.names import COLUMNS, ColumnKind, task_name
 from mixae.results.record import RunRecord
 from mixae.results.render.charts import cost_charts, curve_charts
-from mixae.results.render.common import cell_parts, footnotes
+from mixae.results.render.common import all_visible, cell_parts, footnotes
 from mixae.results.table import Table
 
 _TYPES = {'.png': 'png', '.jpg': 'jpeg', '.jpeg': 'jpeg', '.webp': 'webp', '.svg': 'svg+xml'}
@@ -47,7 +48,10 @@ def load_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
             kind = _TYPES.get(path.suffix.lower())
             if kind is None:
                 raise TableError(f'{path}: expected a picture, one of {", ".join(_TYPES)}.')
-            data = base64.b64encode(path.read_bytes()).decode()
+            try:
+                data = base64.b64encode(path.read_bytes()).decode()
+            except OSError as error:
+                raise TableError(f'{path}: cannot be read ({error.strerror}).') from error
             caption = path.stem.replace('_', ' ').replace('-', ' ')
             images.append((caption, f'data:image/{kind};base64,{data}'))
     return images
@@ -109,18 +113,15 @@ def _task(kind: ColumnKind) -> str:
 
 def _pack(records: dict[str, RunRecord]) -> str:
     """The records by id, without their curves: JSON, zlib, base64."""
-    kept = {
-        record_id: _shown({name: part for name, part in record.items() if name != 'curves'})
-        for record_id, record in records.items()
-    }
-    text = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(',', ':'))
-    return base64.b64encode(zlib.compress(text.encode())).decode()
+    entries = (f'"{record_id}":{_to_json(record)}' for record_id, record in records.items())
+    return base64.b64encode(zlib.compress(f'{{{",".join(entries)}}}'.encode())).decode()
 
 
-def _shown(value):
-    """A record's content with everything in its texts visible."""
-    if isinstance(value, str):
-        return visible(value)
-    if isinstance(value, dict):
-        return {visible(key): _shown(item) for key, item in value.items()}
-    return [_shown(item) for item in value] if isinstance(value, list) else value
+def _to_json(record: RunRecord) -> str:
+    """A record without its curves as JSON, with everything in its texts visible."""
+    kept = {name: part for name, part in record.items() if name != 'curves'}
+    text = json.dumps(kept, ensure_ascii=False)
+    # What is not visible is seldom there, and then in the text or an escape in it.
+    if text.isprintable() and not re.search(r'\\(u00|[bfr])', text):
+        return text
+    return json.dumps(all_visible(kept), ensure_ascii=False)
