@@ -153,10 +153,11 @@ def run_tool(main) -> None:
             print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        message = lost_connection(error)
-        if message is None:
+        lost = lost_connection(error)
+        if lost is None:
             raise
-        if tell_launcher(message, lost=True):
+        kind, message = lost
+        if tell_launcher(message, lost=kind):
             time.sleep(2)  # it ends this process when it has seen which was the first to fail
         else:
             _print_error(message)
