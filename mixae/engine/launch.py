@@ -148,11 +148,11 @@ def run_tool(main) -> None:
         if not tell_launcher(message) and (_rank() == 0 or isinstance(error, DataError)):
             _print_error(message)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        if _rank() == 0 and LAUNCHER not in os.environ:
-            print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
+    except (KeyboardInterrupt, Exception) as error:
+        if _is_interrupt(error):
+            if _rank() == 0 and LAUNCHER not in os.environ:
+                print('interrupted; --resume continues from the last checkpoint', file=sys.stderr)
+            sys.exit(130)
         lost = lost_connection(error)
         if lost is None:
             raise
@@ -162,6 +162,13 @@ def run_tool(main) -> None:
         else:
             _print_error(message)
         sys.exit(1)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether an error is Ctrl-C; mmengine makes a SyntaxError of it while it formats a config."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _rank() -> int:

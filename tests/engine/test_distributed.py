@@ -1,5 +1,6 @@
 """How the end of a distributed run is told."""
 
+import argparse
 import json
 import os
 import subprocess

@@ -38,7 +38,7 @@ def two(start, options, tmp_path):
         started = start(
             'dist_train.sh', MAE, 2, '--work-dir', tmp_path / 'run', options=options | more
         )
-        started.wait_for('Epoch(train)   [2]')  # the first checkpoint is written
+        started.wait_for('Saving checkpoint at 2 epochs')  # the first is written
         ranks = started.children()
         assert len(ranks) == 2
         return started, ranks
