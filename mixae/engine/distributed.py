@@ -86,27 +86,32 @@ def end_with_parent() -> None:
         sys.exit(1)
 
 
-def lost_connection(error: Exception) -> str | None:
-    """What happened to the other processes, where that is what an error says; else None."""
+def lost_connection(error: Exception) -> tuple[str, str] | None:
+    """What happened to the other processes, where that is what an error says.
+
+    Returns:
+        tuple[str, str], optional: 'waited' or 'closed', and the message.
+    """
     text = str(error)
     if not isinstance(error, torch.distributed.DistError) and '/gloo/' not in text:
         return None
     advice = '--resume continues from the last checkpoint.'
     rank = os.environ.get('RANK', '0')
     if waited := re.search(r'waiting (\d+)ms', text):
-        return (
+        return 'waited', (
             f'process {rank} has waited {int(waited[1]) / 1000:g} s for another, which is stopped '
             f'or stuck (env_cfg.dist_cfg.timeout says how long to wait). {advice}'
         )
-    return f'process {rank} has lost its connection to another, which has ended. {advice}'
+    return 'closed', f'process {rank} lost its connection to another, which has ended. {advice}'
 
 
-def tell_launcher(message: str, lost: bool = False) -> bool:
+def tell_launcher(message: str, lost: str | None = None) -> bool:
     """Hand a message to the torchrun that started this process.
 
     Args:
         message (str): Why this process ends.
-        lost (bool): Whether that is only that another has ended.
+        lost (str, optional): Where that is only that another is gone: what
+            :func:`lost_connection` calls it. Defaults to None.
 
     Returns:
         bool: Whether the launcher prints it, as ours does.

@@ -231,18 +231,17 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
         if not tell_launcher(message) and (_rank() == 0 or isinstance(error, DataError)):
             _print_error(message)
         sys.exit(error.exit_status)
-    except KeyboardInterrupt:
-        if _rank() == 0 and LAUNCHER not in os.environ:
-            print(f'interrupted; {interrupted}', file=sys.stderr)
-        sys.exit(130)
-    except Exception as error:
-        lost = lost_connection(error)
-        message = lost or _of_the_machine(error)
+    except (KeyboardInterrupt, Exception) as error:
+        if _is_interrupt(error):
+            if _rank() == 0 and LAUNCHER not in os.environ:
+                print(f'interrupted; {interrupted}', file=sys.stderr)
+            sys.exit(130)
+        kind, message = lost_connection(error) or (None, _of_the_machine(error))
         if message is None:
             raise
-        if not tell_launcher(message, lost=bool(lost)):
+        if not tell_launcher(message, lost=kind):
             _print_error(message)
-        elif lost:
+        elif kind:
             time.sleep(2)  # it ends this process when it has seen which was the first to fail
         sys.exit(1)
 
@@ -259,6 +258,13 @@ def _of_the_machine(error: Exception) -> str | None:
             'num_workers or batch_size of the data loaders. --resume continues.'
         )
     return None
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether an error is Ctrl-C; mmengine makes a SyntaxError of it while it formats a config."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _rank() -> int:

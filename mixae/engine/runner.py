@@ -55,6 +55,11 @@ class MixaeRunner(Runner):
     def from_cfg(cls, cfg: Config | ConfigDict | dict) -> 'MixaeRunner':
         cfg = cfg if isinstance(cfg, Config) else Config(cfg)
         cfg = copy.deepcopy(cfg)
+        if (cfg.get('auto_scale_lr') or {}).get('enable'):
+            raise ConfigError(
+                'auto_scale_lr would scale the learning rate twice: it follows the batch already, '
+                'lr = base_lr x effective batch / base_lr_batch. Remove auto_scale_lr.'
+            )
         lock = lock_work_dir(cfg)
         init_processes(cfg)
         done = prepare_work_dir(cfg)

@@ -1,0 +1,65 @@
+"""How a tool ends: its last line and its exit status."""
+
+import pytest
+
+from mixae.engine.launch import run_tool
+from mixae.errors import LAUNCHER, ConfigError, DataError, Preempted
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch):
+    for name in ('RANK', LAUNCHER, 'TORCHELASTIC_ERROR_FILE'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr('sys.argv', ['train.py'])
+
+
+def ended(main, capsys) -> tuple[int, str]:
+    with pytest.raises(SystemExit) as error:
+        run_tool(main)
+    return error.value.code, capsys.readouterr().err.strip()
+
+
+def failing(error):
+    def main():
+        raise error
+
+    return main
+
+
+def test_a_message_is_one_line(capsys):
+    assert ended(failing(ConfigError('wrong')), capsys) == (1, 'error: wrong')
+
+
+def test_of_a_workers_error_the_message_is_shown(capsys):
+    text = 'Caught DataError in a worker process.\nOriginal Traceback:\n  ...\nx.DataError: a.jpg'
+    assert ended(failing(DataError(text)), capsys) == (1, 'error: a.jpg')
+
+
+def test_a_preempted_run_says_to_try_again(capsys):
+    assert ended(failing(Preempted('saved')), capsys) == (75, 'saved')
+
+
+def format_config():
+    try:
+        raise KeyboardInterrupt
+    except:  # noqa: E722 (as mmengine's)
+        raise SyntaxError('Failed to format the config file')  # noqa: B904
+
+
+@pytest.mark.parametrize('main', [failing(KeyboardInterrupt()), format_config])
+def test_ctrl_c(main, capsys):
+    assert ended(main, capsys) == (
+        130,
+        'interrupted; --resume continues from the last checkpoint',
+    )
+
+
+def test_a_defect_keeps_its_traceback():
+    with pytest.raises(TypeError, match='defect'):
+        run_tool(failing(TypeError('defect')))
+
+
+def test_only_the_first_process_says_what_all_meet(monkeypatch, capsys):
+    monkeypatch.setenv('RANK', '1')
+    assert ended(failing(ConfigError('wrong')), capsys) == (1, '')
+    assert ended(failing(DataError('a.jpg')), capsys) == (1, 'error: a.jpg')
