@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from mixae.datasets.checks import check_class_names
 from mixae.datasets.coco_file import read_coco
+from mixae.datasets.folders import SUFFIXES
 from mixae.errors import DataError
 from mixae.registry import DATASETS
 
@@ -55,7 +56,7 @@ class CocoDataset(MMDetCocoDataset):
         return data_list
 
     def _check_images(self, data_list: list[dict]) -> None:
-        """Every image is in its folder; one listing of each folder tells."""
+        """Every image is in its folder, and the log counts those without an entry."""
         if not isinstance(get_file_backend(self.data_prefix['img']), LocalBackend):
             return
         paths = [info['img_path'] for info in data_list]
@@ -65,6 +66,12 @@ class CocoDataset(MMDetCocoDataset):
             for folder in filter(os.path.isdir, folders)
             for name in os.listdir(folder)
         }
+        unused = sum(path.lower().endswith(SUFFIXES) for path in there.difference(paths))
+        if unused:
+            print_log(
+                f'{self.ann_file}: {unused} further images in its folder have no entry in it.',
+                logger='current',
+            )
         missing = [path for path in paths if path not in there]
         if missing:
             raise DataError(

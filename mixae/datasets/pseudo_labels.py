@@ -47,13 +47,17 @@ def save_pseudo_labels(path: str | Path, labels_N: np.ndarray, provenance: dict)
 
     Raises:
         ValueError: Without ``dataset_sha256``.
+        DataError: The file cannot be written.
     """
     if 'dataset_sha256' not in provenance:
         raise ValueError('provenance needs dataset_sha256, the fingerprint of the data set.')
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'wb') as file:  # a name without .npz stays as given
-        np.savez_compressed(file, labels=labels_N, provenance=json.dumps(provenance))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, 'wb') as file:  # a name without .npz stays as given
+            np.savez_compressed(file, labels=labels_N, provenance=json.dumps(provenance))
+    except OSError as error:
+        raise DataError(f'{path} cannot be written: {error.strerror or error}.') from error
 
 
 def read_pseudo_labels(path: str | Path) -> tuple[np.ndarray, dict]:
@@ -69,7 +73,11 @@ def read_pseudo_labels(path: str | Path) -> tuple[np.ndarray, dict]:
         )
     try:
         with np.load(path, allow_pickle=False) as content:
-            return content['labels'], json.loads(str(content['provenance']))
+            labels, provenance = content['labels'], json.loads(str(content['provenance']))
+        if labels.ndim != 1 or labels.dtype.kind not in 'iu' or labels.min(initial=0) < 0:
+            raise ValueError('its labels are not whole numbers from 0')
+        provenance['dataset_sha256']
+        return labels, provenance
     except Exception as error:
         raise DataError(
             f'{path} is no file of pseudo-labels as tools/datasets/make_pseudo_labels.py writes '

@@ -13,7 +13,7 @@ from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.load import load_encoder
 from mixae.datasets.pseudo_labels import dataset_fingerprint, save_pseudo_labels
 from mixae.derive.resolve import resolve
-from mixae.errors import ConfigError, DataError
+from mixae.errors import ConfigError, DataError, NotFiniteError
 from mixae.evaluation.features import extract_features
 from mixae.files import file_sha256
 from mixae.registry import MODELS
@@ -33,12 +33,15 @@ def cluster(
 
     Raises:
         DataError: k outside [2, N].
+        NotFiniteError: Features that are not finite.
     """
     if not 2 <= k <= len(features_ND):
         raise DataError(
             f'k={k} pseudo-classes of {len(features_ND)} images: choose k from 2 to the number of '
             'images.'
         )
+    if not np.isfinite(features_ND).all():
+        raise NotFiniteError('The features are not finite: the checkpoint is broken.')
     if mini_batch is None:
         model = KMeans(k, n_init=10, random_state=seed)
     else:

@@ -136,6 +136,17 @@ def test_images_that_are_not_in_their_folder_stop(read):
         read(further)
 
 
+def test_images_without_an_entry_are_counted(read, tmp_path, caplog):
+    for name in ('8.jpg', '9.PNG'):
+        Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / 'readme.txt').write_text('not an image')
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    read()
+    logger.removeHandler(caplog.handler)
+    assert f'{tmp_path}/instances.json: 2 further images in its folder have no entry' in caplog.text
+
+
 def test_what_is_left_out_is_counted_in_the_log(read, caplog):
     kinds = [
         dict(bbox=[40, 0, 5, 5]),
