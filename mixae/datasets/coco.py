@@ -59,20 +59,16 @@ class CocoDataset(MMDetCocoDataset):
         """Every image is in its folder, and the log counts those without an entry."""
         if not isinstance(get_file_backend(self.data_prefix['img']), LocalBackend):
             return
-        paths = [info['img_path'] for info in data_list]
-        folders = {os.path.dirname(path) for path in paths}
-        there = {
-            os.path.join(folder, name)
-            for folder in filter(os.path.isdir, folders)
-            for name in os.listdir(folder)
-        }
-        unused = sum(path.lower().endswith(SUFFIXES) for path in there.difference(paths))
+        paths = [os.path.split(info['img_path']) for info in data_list]
+        folders = {folder for folder, _ in paths if os.path.isdir(folder or os.curdir)}
+        there = {(folder, name) for folder in folders for name in os.listdir(folder or None)}
+        unused = sum(name.lower().endswith(SUFFIXES) for _, name in there.difference(paths))
         if unused:
             print_log(
                 f'{self.ann_file}: {unused} further images in its folder have no entry in it.',
                 logger='current',
             )
-        missing = [path for path in paths if path not in there]
+        missing = [os.path.join(*path) for path in paths if path not in there]
         if missing:
             raise DataError(
                 f'{len(missing)} of the {len(data_list)} images of {self.ann_file} are not in '
@@ -101,13 +97,13 @@ def coco_api(content: dict) -> COCO:
     return coco
 
 
-def check_masks(ann_file: str, content: dict, classes: list[str] | None = None) -> None:
-    """Make sure that every annotation (of these classes) has a mask.
+def check_masks(ann_file: str, content: dict, classes: list[str]) -> None:
+    """Make sure that every annotation of the classes has a mask.
 
     Raises:
         DataError: One has none.
     """
-    ids = {x['id'] for x in content['categories'] if classes is None or x['name'] in classes}
+    ids = {x['id'] for x in content['categories'] if x['name'] in classes}
     rows = [a for a in content['annotations'] if a['category_id'] in ids]
     without = [a['id'] for a in rows if 'segmentation' not in a]
     if without:
