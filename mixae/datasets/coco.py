@@ -76,14 +76,20 @@ class CocoDataset(MMDetCocoDataset):
             )
 
     def filter_data(self) -> list[dict]:
-        """As mmdet's; none left is an error."""
-        kept = super().filter_data()
-        if self.data_list and not kept:
-            raise DataError(
-                f'{self.ann_file}: none of its {len(self.data_list)} images is left after '
-                f'filter_cfg={dict(self.filter_cfg)}, which takes out images without annotations '
-                'of the classes, or with a side below min_size.'
-            )
+        """As mmdet's, with a line about how many go; none left is an error."""
+        kept, total = super().filter_data(), len(self.data_list)
+        if len(kept) == total:
+            return kept
+        rule = (
+            f'filter_cfg={dict(self.filter_cfg)}, which takes out images without annotations of '
+            'the classes, or with a side below min_size'
+        )
+        if not kept:
+            raise DataError(f'{self.ann_file}: none of its {total} images is left after {rule}.')
+        print_log(
+            f'{self.ann_file}: {total - len(kept)} of {total} images are left out by {rule}.',
+            logger='current',
+        )
         return kept
 
 

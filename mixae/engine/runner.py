@@ -111,9 +111,9 @@ class MixaeRunner(Runner):
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_val_loop(loop)
         guard(loop.dataloader.dataset, replace=False)  # another image would be another result
-        check_classes(self.model, loop.dataloader.dataset)
         if isinstance(self._train_loop, BaseLoop):
             check_same_classes(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
+        check_classes(self.model, loop.dataloader.dataset)
         return loop
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
