@@ -47,17 +47,13 @@ def save_pseudo_labels(path: str | Path, labels_N: np.ndarray, provenance: dict)
 
     Raises:
         ValueError: Without ``dataset_sha256``.
-        DataError: The file cannot be written.
     """
     if 'dataset_sha256' not in provenance:
         raise ValueError('provenance needs dataset_sha256, the fingerprint of the data set.')
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, 'wb') as file:  # a name without .npz stays as given
-            np.savez_compressed(file, labels=labels_N, provenance=json.dumps(provenance))
-    except OSError as error:
-        raise DataError(f'{path} cannot be written: {error.strerror or error}.') from error
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'wb') as file:  # a name without .npz stays as given
+        np.savez_compressed(file, labels=labels_N, provenance=json.dumps(provenance))
 
 
 def read_pseudo_labels(path: str | Path) -> tuple[np.ndarray, dict]:

@@ -13,7 +13,7 @@ from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.load import load_encoder
 from mixae.datasets.pseudo_labels import dataset_fingerprint, save_pseudo_labels
 from mixae.derive.resolve import resolve
-from mixae.errors import ConfigError, DataError, NotFiniteError
+from mixae.errors import ConfigError, DataError
 from mixae.evaluation.features import extract_features
 from mixae.files import file_sha256
 from mixae.registry import MODELS
@@ -32,8 +32,7 @@ def cluster(
             for full steps. Defaults to None, full k-means.
 
     Raises:
-        DataError: k outside [2, N].
-        NotFiniteError: Features that are not finite.
+        DataError: k outside [2, N], or features that are not finite.
     """
     if not 2 <= k <= len(features_ND):
         raise DataError(
@@ -41,7 +40,7 @@ def cluster(
             'images.'
         )
     if not np.isfinite(features_ND).all():
-        raise NotFiniteError('The features are not finite: the checkpoint is broken.')
+        raise DataError('The features are not finite: the checkpoint is broken.')
     if mini_batch is None:
         model = KMeans(k, n_init=10, random_state=seed)
     else:

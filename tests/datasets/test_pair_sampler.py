@@ -276,6 +276,8 @@ def test_pseudo_label_files_are_never_unpickled(tmp_path):
         read_pseudo_labels(path)
     with pytest.raises(ValueError, match='k=1'):
         cluster(np.zeros((4, 2)), k=1)
+    with pytest.raises(DataError, match='features are not finite'):
+        cluster(np.full((4, 2), np.nan), k=2)
     with pytest.raises(ValueError, match='dataset_sha256'):
         save_pseudo_labels(path, np.zeros(2), {})
 
@@ -297,9 +299,3 @@ def test_damaged_files_of_pseudo_labels_are_named(tmp_path, case):
     np.savez(tmp_path / 'labels.npz', **DAMAGED[case])
     with pytest.raises(DataError, match=r'labels\.npz is no file of pseudo-labels'):
         read_pseudo_labels(tmp_path / 'labels.npz')
-
-
-def test_a_file_of_pseudo_labels_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / 'file').write_text('no folder')
-    with pytest.raises(DataError, match=r'file/a\.npz cannot be written: '):
-        save_pseudo_labels(tmp_path / 'file/a.npz', np.zeros(3, int), dict(dataset_sha256='0'))

@@ -125,7 +125,7 @@ def _unit(name: str) -> tuple[str, bool]:
         return 'fraction', True
     if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc'):
         return '%', True
-    return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds', 'absent'))
+    return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds'))
 
 
 def _size(runner: Runner, split: str) -> int | None:
