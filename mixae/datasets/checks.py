@@ -43,7 +43,8 @@ def loading(dataset: dict) -> Iterator[None]:
         )
         reason = str(error).rstrip('.')
         if 'need at least one array' in reason:  # how mmengine says it
-            reason = f'it has no sample ({_in_the_folder(dataset)})'
+            is_folder = 'img_path' in (dataset.get('data_prefix') or ())
+            reason = f'it has no sample{f" ({_in_the_folder(dataset)})" if is_folder else ""}'
         raise DataError(
             f'The data set {dataset.get("type")} ({given}) cannot be loaded: {reason}. Name the '
             'folder of your data in data_root.'
@@ -51,9 +52,7 @@ def loading(dataset: dict) -> Iterator[None]:
 
 
 def _in_the_folder(dataset: dict) -> str:
-    prefix = dataset.get('data_prefix') or ''
-    prefix = prefix.get('img_path', '') if isinstance(prefix, dict) else prefix
-    folder = os.path.join(dataset.get('data_root') or '', prefix)
+    folder = os.path.join(dataset.get('data_root') or '', dataset['data_prefix']['img_path'])
     suffix = dataset.get('img_suffix', '.jpg')
     files = list_files(folder) if os.path.isdir(folder) else []
     line = left_out(files, folder, len(files), f'not {suffix}')
@@ -146,6 +145,8 @@ def _check_labels(dataset: BaseSegDataset) -> None:
         found.update(np.unique(labels).tolist())
         if len(found.intersection(range(len(classes))) - {dataset.ignore_index}) > 1:
             return
+    if not found:
+        return  # no mask can be read
     raise DataError(
         f'The masks in {dataset.data_prefix["seg_map_path"]} hold the labels {sorted(found)} '
         f'(after reduce_zero_label={dataset.reduce_zero_label}), of which {dataset.ignore_index} '

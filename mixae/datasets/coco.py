@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 
 from mixae.datasets.checks import check_class_names
 from mixae.datasets.coco_file import read_coco
+from mixae.datasets.folders import SUFFIXES
 from mixae.errors import DataError
 from mixae.registry import DATASETS
 
@@ -55,17 +56,19 @@ class CocoDataset(MMDetCocoDataset):
         return data_list
 
     def _check_images(self, data_list: list[dict]) -> None:
-        """Every image is in its folder; one listing of each folder tells."""
+        """Every image is in its folder, and the log counts those without an entry."""
         if not isinstance(get_file_backend(self.data_prefix['img']), LocalBackend):
             return
-        paths = [info['img_path'] for info in data_list]
-        folders = {os.path.dirname(path) for path in paths}
-        there = {
-            os.path.join(folder, name)
-            for folder in filter(os.path.isdir, folders)
-            for name in os.listdir(folder)
-        }
-        missing = [path for path in paths if path not in there]
+        paths = [os.path.split(info['img_path']) for info in data_list]
+        folders = {folder for folder, _ in paths if os.path.isdir(folder or os.curdir)}
+        there = {(folder, name) for folder in folders for name in os.listdir(folder or None)}
+        unused = sum(name.lower().endswith(SUFFIXES) for _, name in there.difference(paths))
+        if unused:
+            print_log(
+                f'{self.ann_file}: {unused} further images in its folder have no entry in it.',
+                logger='current',
+            )
+        missing = [os.path.join(*path) for path in paths if path not in there]
         if missing:
             raise DataError(
                 f'{len(missing)} of the {len(data_list)} images of {self.ann_file} are not in '
@@ -73,14 +76,20 @@ class CocoDataset(MMDetCocoDataset):
             )
 
     def filter_data(self) -> list[dict]:
-        """As mmdet's; none left is an error."""
-        kept = super().filter_data()
-        if self.data_list and not kept:
-            raise DataError(
-                f'{self.ann_file}: none of its {len(self.data_list)} images is left after '
-                f'filter_cfg={dict(self.filter_cfg)}, which takes out images without annotations '
-                'of the classes, or with a side below min_size.'
-            )
+        """As mmdet's, with a line about how many go; none left is an error."""
+        kept, total = super().filter_data(), len(self.data_list)
+        if len(kept) == total:
+            return kept
+        rule = (
+            f'filter_cfg={dict(self.filter_cfg)}, which takes out images without annotations of '
+            'the classes, or with a side below min_size'
+        )
+        if not kept:
+            raise DataError(f'{self.ann_file}: none of its {total} images is left after {rule}.')
+        print_log(
+            f'{self.ann_file}: {total - len(kept)} of {total} images are left out by {rule}.',
+            logger='current',
+        )
         return kept
 
 
@@ -94,13 +103,13 @@ def coco_api(content: dict) -> COCO:
     return coco
 
 
-def check_masks(ann_file: str, content: dict, classes: list[str] | None = None) -> None:
-    """Make sure that every annotation (of these classes) has a mask.
+def check_masks(ann_file: str, content: dict, classes: list[str]) -> None:
+    """Make sure that every annotation of the classes has a mask.
 
     Raises:
         DataError: One has none.
     """
-    ids = {x['id'] for x in content['categories'] if classes is None or x['name'] in classes}
+    ids = {x['id'] for x in content['categories'] if x['name'] in classes}
     rows = [a for a in content['annotations'] if a['category_id'] in ids]
     without = [a['id'] for a in rows if 'segmentation' not in a]
     if without:

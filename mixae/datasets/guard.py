@@ -126,10 +126,12 @@ def unreadable(image: str | None, mask: str | None = None) -> str | None:
 
 def _check_depth(path: str) -> None:
     suffix = os.path.splitext(path)[1].lower()
+    if not os.path.isfile(path):  # missing, which loading it tells, or in another storage
+        return
     if suffix == '.png':
         with open(path, 'rb') as file:
             head = file.read(25)
-        wide = head.startswith(b'\x89PNG') and head[24] > 8
+        wide = head.startswith(b'\x89PNG') and head[24:] > b'\x08'
     else:
         wide = suffix in WIDE_FORMATS and mmcv.imread(path, 'unchanged').dtype != np.uint8
     if wide:

@@ -51,7 +51,10 @@ class _NamesWhatIsLeftOut:
         )
         line = left_out([x for x in files if x not in used], root, len(files), f'not {wanted}')
         if not images:
-            raise DataError(f'There is no image in {root}: {line or "it is empty"}')
+            raise DataError(
+                f'There is no image in {root}: {line or "it is empty."} Set data_root or '
+                'data_prefix.'
+            )
         if line:
             print_log(line, logger='current', level=logging.WARNING)
         if classes is None:

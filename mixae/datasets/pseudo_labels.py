@@ -68,7 +68,11 @@ def read_pseudo_labels(path: str | Path) -> tuple[np.ndarray, dict]:
         )
     try:
         with np.load(path, allow_pickle=False) as content:
-            return content['labels'], json.loads(str(content['provenance']))
+            labels, provenance = content['labels'], json.loads(str(content['provenance']))
+        if labels.ndim != 1 or labels.dtype.kind not in 'iu' or labels.min(initial=0) < 0:
+            raise ValueError('its labels are not whole numbers from 0')
+        provenance['dataset_sha256']
+        return labels, provenance
     except Exception as error:
         raise DataError(
             f'{path} is no file of pseudo-labels as tools/datasets/make_pseudo_labels.py writes '

@@ -89,7 +89,10 @@ class _AnyImage:
             found[stem] = path
         line = left_out(others, root, len(files), f'not {", ".join(suffixes)}')
         if not found:
-            raise DataError(f'There is no {" or ".join(suffixes)} in {root}. {line or ""}'.rstrip())
+            raise DataError(
+                f'There is no {" or ".join(suffixes)} in {root}: {line or "it is empty."} Set '
+                'data_root, data_prefix or the suffix.'
+            )
         if line:
             print_log(line, logger='current', level=logging.WARNING)
         return found

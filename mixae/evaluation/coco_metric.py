@@ -41,8 +41,6 @@ class CocoMetric(FasterCocoMetric):
             return
         self._images = _numbers([image['id'] for image in self._content['images']])
         self._categories = _numbers([one['id'] for one in self._content['categories']])
-        if 'segm' in self.metrics and not self.format_only:
-            check_masks(ann_file, self._content)
         for image in self._content['images']:
             image['id'] = self._images[image['id']]
         for category in self._content['categories']:
@@ -52,6 +50,17 @@ class CocoMetric(FasterCocoMetric):
             annotation['image_id'] = self._images[annotation['image_id']]
             annotation['category_id'] = self._categories[annotation['category_id']]
         self._coco_api = coco_api(self._content)
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """What the data set says of itself; set before the first image is seen."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict) -> None:
+        self._dataset_meta = meta
+        if self._content is not None and 'segm' in self.metrics and not self.format_only:
+            check_masks(self.ann_file, self._content, list(meta['classes']))
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         """Keep predictions, and the truth of samples where no file has it."""
@@ -86,7 +95,7 @@ class CocoMetric(FasterCocoMetric):
             self._coco_api = self.cat_ids = None  # the next evaluation brings its own truth
         elif self.outfile_prefix is not None:
             self._restore_ids()
-        if absent:
+        if absent and metrics:  # mmdet returns none where nothing was found
             metrics['classes_absent'] = len(absent)
         return metrics
 

@@ -32,13 +32,15 @@ def cluster(
             for full steps. Defaults to None, full k-means.
 
     Raises:
-        DataError: k outside [2, N].
+        DataError: k outside [2, N], or features that are not finite.
     """
     if not 2 <= k <= len(features_ND):
         raise DataError(
             f'k={k} pseudo-classes of {len(features_ND)} images: choose k from 2 to the number of '
             'images.'
         )
+    if not np.isfinite(features_ND).all():
+        raise DataError('The features are not finite: the checkpoint is broken.')
     if mini_batch is None:
         model = KMeans(k, n_init=10, random_state=seed)
     else:

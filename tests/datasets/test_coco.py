@@ -136,6 +136,31 @@ def test_images_that_are_not_in_their_folder_stop(read):
         read(further)
 
 
+def test_images_without_an_entry_are_counted(read, tmp_path, caplog):
+    for name in ('8.jpg', '9.PNG'):
+        Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / 'readme.txt').write_text('not an image')
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    read()
+    logger.removeHandler(caplog.handler)
+    assert f'{tmp_path}/instances.json: 2 further images in its folder have no entry' in caplog.text
+
+
+def test_images_that_are_filtered_out_are_counted(read, tmp_path, caplog):
+    def further(content):
+        content['images'].append(dict(id=8, file_name='8.jpg', width=40, height=30))
+
+    Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / '8.jpg')
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    assert len(read(further, filter_cfg=dict(filter_empty_gt=True))) == 1
+    logger.removeHandler(caplog.handler)
+    assert '1 of 2 images are left out by filter_cfg={' in caplog.text
+    with pytest.raises(DataError, match='none of its 2 images is left after filter_cfg='):
+        read(further, filter_cfg=dict(filter_empty_gt=True, min_size=99))
+
+
 def test_what_is_left_out_is_counted_in_the_log(read, caplog):
     kinds = [
         dict(bbox=[40, 0, 5, 5]),

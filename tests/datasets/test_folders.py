@@ -246,7 +246,7 @@ def test_two_images_for_one_mask_stop(scenes):
 
 def test_no_image_names_folder_and_suffix(scenes):
     with pytest.raises(
-        DataError, match=r'There is no \.gif in .*images\. .*: 8 of 8 files are left'
+        DataError, match=r'There is no \.gif in .*images: .*: 8 of 8 files are left'
     ):
         segmentation(scenes, img_suffix='.gif')
     config = dict(

@@ -276,5 +276,26 @@ def test_pseudo_label_files_are_never_unpickled(tmp_path):
         read_pseudo_labels(path)
     with pytest.raises(ValueError, match='k=1'):
         cluster(np.zeros((4, 2)), k=1)
+    with pytest.raises(DataError, match='features are not finite'):
+        cluster(np.full((4, 2), np.nan), k=2)
     with pytest.raises(ValueError, match='dataset_sha256'):
         save_pseudo_labels(path, np.zeros(2), {})
+
+
+DAMAGED = {
+    'no provenance': dict(labels=np.zeros(3, int)),
+    'no labels': dict(provenance='{"dataset_sha256": "0"}'),
+    'provenance a list': dict(labels=np.zeros(3, int), provenance='[]'),
+    'provenance cut': dict(labels=np.zeros(3, int), provenance='{"dataset'),
+    'no fingerprint': dict(labels=np.zeros(3, int), provenance='{}'),
+    'floats': dict(labels=np.zeros(3), provenance='{"dataset_sha256": "0"}'),
+    'negative': dict(labels=-np.ones(3, int), provenance='{"dataset_sha256": "0"}'),
+    'a matrix': dict(labels=np.zeros((3, 2), int), provenance='{"dataset_sha256": "0"}'),
+}
+
+
+@pytest.mark.parametrize('case', DAMAGED)
+def test_damaged_files_of_pseudo_labels_are_named(tmp_path, case):
+    np.savez(tmp_path / 'labels.npz', **DAMAGED[case])
+    with pytest.raises(DataError, match=r'labels\.npz is no file of pseudo-labels'):
+        read_pseudo_labels(tmp_path / 'labels.npz')

@@ -319,6 +319,15 @@ def test_classes_without_an_object_are_named_and_counted(tmp_path, caplog):
     assert line.startswith('1 of 2 classes have no object in the 6 evaluated images (disc)')
 
 
+def test_nothing_found_stays_without_metrics(tmp_path):
+    """The record makes up the zeros; see mixae.engine.hooks.record."""
+    tables = scenes()
+    tables['annotations'] = [row for row in tables['annotations'] if row['category_id'] == 1]
+    found = predict(dict(tables, annotations=[]))
+    assert all(len(sample['pred_instances']['scores']) == 0 for sample in found)
+    assert ours(tables, found, tmp_path / 'a.json') == {}
+
+
 @pytest.mark.parametrize('kind', ['none', 'crowds', 'of other images'])
 def test_truth_without_an_object_is_no_result(tmp_path, kind):
     tables = scenes()
@@ -351,8 +360,12 @@ def test_masks_are_needed_for_mask_ap_alone(tmp_path):
     path = tmp_path / 'a.json'
     path.write_text(json.dumps(tables))
     with pytest.raises(DataError, match='1 of .* annotations have no mask .* is annotation 2'):
-        CocoMetric(ann_file=str(path), metric=['bbox', 'segm'])
-    CocoMetric(ann_file=str(path), metric='bbox')
+        CocoMetric(ann_file=str(path), metric=['bbox', 'segm']).dataset_meta = dict(
+            classes=['square', 'disc']
+        )
+    other = ['disc' if tables['annotations'][1]['category_id'] == 1 else 'square']
+    CocoMetric(ann_file=str(path), metric=['bbox', 'segm']).dataset_meta = dict(classes=other)
+    CocoMetric(ann_file=str(path), metric='bbox').dataset_meta = dict(classes=['square', 'disc'])
 
 
 def from_samples(tables, found, **changes):
