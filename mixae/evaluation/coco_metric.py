@@ -6,7 +6,7 @@ from mmengine.logging import print_log
 
 from mixae.datasets.coco import check_masks, coco_api
 from mixae.datasets.coco_file import read_coco
-from mixae.errors import ConfigError, DataError
+from mixae.errors import ConfigError, DataError, UndefinedMetricError
 from mixae.registry import METRICS
 
 
@@ -120,7 +120,7 @@ class CocoMetric(FasterCocoMetric):
             }
         absent = [name for name in classes if name not in found]
         if len(absent) == len(classes):
-            raise DataError(
+            raise UndefinedMetricError(
                 f'None of the {len(results)} evaluated images has an object of the classes: AP is '
                 'not defined. Correct ann_file.'
             )

@@ -4,7 +4,7 @@ import numpy as np
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric as MMSegIoUMetric
 
-from mixae.errors import DataError
+from mixae.errors import DataError, UndefinedMetricError
 from mixae.registry import METRICS
 
 
@@ -51,7 +51,7 @@ class IoUMetric(MMSegIoUMetric):
         absent = [name for name, count in zip(names, pixels, strict=True) if count == 0]
         if len(names) - len(absent) < min(2, len(names)):
             present = [name for name in names if name not in absent]
-            raise DataError(
+            raise UndefinedMetricError(
                 f'The masks of {len(results)} evaluated images hold '
                 f'{"only " + present[0] if present else "none"} of the {len(names)} classes: mIoU '
                 'would be perfect, or undefined, for any model. Correct the masks, or '

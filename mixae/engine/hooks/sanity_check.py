@@ -18,7 +18,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from mixae.engine.hooks.record import RunRecordHook
-from mixae.errors import ConfigError, MixaeError
+from mixae.errors import ConfigError, MixaeError, UndefinedMetricError
 
 
 class SanityCheckHook(Hook):
@@ -52,9 +52,7 @@ class SanityCheckHook(Hook):
 
 def validate_one_batch(loop: BaseLoop) -> dict:
     """The metrics of the first batch; empty where nothing can be measured without writing files."""
-    if (
-        loop.dataloader.batch_sampler is None
-    ):  # a stream of samples has no first batch to come back to
+    if loop.dataloader.batch_sampler is None:  # a stream has no first batch to come back to
         return {}
     metrics = loop.evaluator.metrics
     kept = [metric for metric in metrics if not _writes(metric)]
@@ -68,6 +66,8 @@ def validate_one_batch(loop: BaseLoop) -> dict:
         indices = next(iter(loop.dataloader.batch_sampler))
         loop.run_iter(0, _load(loop.dataloader, indices))
         return loop.evaluator.evaluate(len(indices) * loop.runner.world_size)
+    except UndefinedMetricError:  # of the first batch, which says nothing of the whole split
+        return {}
     except MixaeError:
         raise
     except Exception as error:
