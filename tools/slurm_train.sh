@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...]
 #        tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]
-# In a batch job (sbatch --requeue --signal=TERM@120 ... --wrap "tools/slurm_train.sh ...") a run
+# In a batch job (#SBATCH --requeue --signal=TERM@120, see docs/resuming.md) a run
 # that SIGTERM ends saves a checkpoint, goes back into the queue and is resumed from there.
 set -euo pipefail
 [ $# -ge 4 ] || { echo "usage: $0 PARTITION JOB_NAME CONFIG WORK_DIR [ARGUMENTS]" >&2; exit 2; }

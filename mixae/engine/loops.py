@@ -64,12 +64,18 @@ def repeatable(dataloader: dict, seed: int) -> dict | None:
         dict, optional: A changed copy; None where the sampler is one whose indices do not say
         the epoch, with which every epoch would repeat the first.
     """
-    name = str(dataloader['sampler'].get('type')).split('.')[-1]
+    name = type_name(dataloader['sampler'])
     if name not in _SAMPLERS and name not in _CARRIES_EPOCH:
         return None
     dataloader = copy.deepcopy(dataloader)
     dataloader['sampler']['type'] = _SAMPLERS.get(name, dataloader['sampler']['type'])
-    if str(dataloader['dataset'].get('type')).split('.')[-1] != 'SeededDataset':
+    if type_name(dataloader['dataset']) != 'SeededDataset':
         dataset = dataloader['dataset']
         dataloader['dataset'] = dict(type='mixae.SeededDataset', dataset=dataset, seed=seed)
     return dataloader
+
+
+def type_name(config: dict) -> str:
+    """The class that a config names, without its scope: by a string, or itself."""
+    kind = config.get('type')
+    return kind.__name__ if isinstance(kind, type) else str(kind).split('.')[-1]

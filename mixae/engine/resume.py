@@ -120,35 +120,7 @@ def _compare(runner: Runner, checkpoint: dict, path: str | Path) -> list[str]:
             f'{path} does not say how it was trained (an earlier version wrote it): whether batch, '
             'processes and length are the same could not be compared.',
         ]
-    numbers = {
-        'processes': ('world_size', 1),
-        'images per process': ('batch_size', 1),
-        'accumulation steps': ('accumulation', 1),
-        'seed': ('seed', None),
-        'training images': ('n_train', None),
-        'iterations per epoch': ('iters_per_epoch', None),
-        'iterations in all': ('max_iters', None),
-    }
-    differ = {
-        name: (old.get(key, default), now[key])
-        for name, (key, default) in numbers.items()
-        if old.get(key, default) != now[key]
-    }
-    before, settings = old['settings'], now['settings']
-    for name in sorted(before.keys() | settings.keys(), key=_rank):
-        pair = before.get(name, 'not set'), settings.get(name, 'not set')
-        if pair[0] != pair[1] and not _is_counted(name):
-            differ[name] = pair
-    batches = [d['world_size'] * d['batch_size'] for d in (old, now)]
-    free = {'processes', 'images per process'} if batches[0] == batches[1] else set()
-    free |= {name for name, pair in differ.items() if _PRECISION.match(name) or _NORMS >= {*pair}}
-    same, other = (
-        '; '.join(_words(name, *pair) for name, pair in list(some.items())[:6])
-        for some in (
-            {name: pair for name, pair in differ.items() if name in free},
-            {name: pair for name, pair in differ.items() if name not in free},
-        )
-    )
+    same, other = _differences(old, now)
     if other:
         raise ConfigError(
             f'{path} cannot be resumed by this config, which is not the one that wrote it: '
@@ -159,6 +131,35 @@ def _compare(runner: Runner, checkpoint: dict, path: str | Path) -> list[str]:
     if same:
         notes.append(f'Resuming with {same}: the same schedule, but not the same bits.')
     return notes
+
+
+def _differences(old: dict, now: dict) -> tuple[str, str]:
+    """How two schedules (:func:`describe_schedule`) differ, in words; '' where they do not.
+
+    Returns:
+        tuple[str, str]: What leaves the schedule as it is, and what does not.
+    """
+    names = {
+        'world_size': 'processes',
+        'batch_size': 'images per process',
+        'accumulation': 'accumulation steps',
+        'seed': 'seed',
+        'n_train': 'training images',
+        'iters_per_epoch': 'iterations per epoch',
+        'max_iters': 'iterations in all',
+    }
+    pairs = {name: (old.get(key), now[key]) for key, name in names.items()}
+    before, settings = old['settings'], now['settings']
+    for name in sorted(before.keys() | settings.keys(), key=_rank):
+        if not _is_counted(name):
+            pairs[name] = before.get(name, 'not set'), settings.get(name, 'not set')
+    differ = {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+    batches = [schedule['world_size'] * schedule['batch_size'] for schedule in (old, now)]
+    free = {'processes', 'images per process'} if batches[0] == batches[1] else set()
+    free |= {name for name, pair in differ.items() if _PRECISION.match(name) or _NORMS >= {*pair}}
+    same = [_words(name, *pair) for name, pair in differ.items() if name in free]
+    other = [_words(name, *pair) for name, pair in differ.items() if name not in free]
+    return '; '.join(same[:6]), '; '.join(other[:6])
 
 
 def _is_counted(name: str) -> bool:

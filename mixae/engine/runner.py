@@ -10,7 +10,6 @@ import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from mmengine.dist import master_only
-from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
@@ -28,7 +27,7 @@ from mixae.derive import derive
 from mixae.engine.distributed import init_processes, launched_as
 from mixae.engine.hooks import PreemptionHook, SanityCheckHook
 from mixae.engine.hooks.preemption import PREEMPTED
-from mixae.engine.loops import repeatable
+from mixae.engine.loops import repeatable, type_name
 from mixae.engine.resume import check_resume, restore_start
 from mixae.engine.work_dir import SetAsideHook, lock_work_dir, prepare_work_dir
 from mixae.errors import CheckpointError, ConfigError, MixaeError
@@ -98,8 +97,7 @@ class MixaeRunner(Runner):
 
     def register_hook(self, hook: Hook | dict, priority: int | str | None = None) -> None:
         """As mmengine's; its checkpoint hook gives way to ours, which removes late."""
-        theirs = ('CheckpointHook', MMEngineCheckpointHook)
-        if isinstance(hook, dict) and hook.get('type') in theirs:
+        if isinstance(hook, dict) and type_name(hook) == 'CheckpointHook':
             hook = {**hook, 'type': 'mixae.CheckpointHook'}
         super().register_hook(hook, priority)
 
@@ -137,8 +135,8 @@ class MixaeRunner(Runner):
         """
         if isinstance(loop, dict):
             loop = dict(loop)
-            kind = loop.get('type', 'EpochBasedTrainLoop' if loop.get('by_epoch') else None)
-            if kind == 'EpochBasedTrainLoop':
+            by_epoch = 'type' not in loop and loop.get('by_epoch')
+            if by_epoch or type_name(loop) == 'EpochBasedTrainLoop':
                 loop.pop('by_epoch', None)
                 loop['type'] = 'mixae.EpochLoop'
         if isinstance(self._train_dataloader, dict):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import InfiniteSampler
+from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.hooks import Hook
 
 from mixae.checkpoints.read import read_checkpoint
@@ -277,6 +277,8 @@ def test_only_samplers_that_say_the_epoch_are_seeded():
     assert seeded['dataset'] == dict(
         type='mixae.SeededDataset', dataset=dict(type='CocoDataset'), seed=4
     )
+    loader['sampler']['type'] = DefaultSampler  # as configs in Python name it
+    assert repeatable(loader, 4)['sampler'] == dict(type='mixae.EpochSampler')
     loader['sampler']['type'] = 'ClassAwareSampler'
     assert repeatable(loader, 4) is None
     # A recipe that is seeded already stays as it is.
