@@ -45,10 +45,6 @@ class DataError(MixaeError, ValueError):
     """Data that is missing, is not what the config says, or cannot be read."""
 
 
-class UndefinedMetricError(DataError):
-    """Truth on which a metric says nothing: all of a split, or what was evaluated of it."""
-
-
 class CheckpointError(MixaeError, ValueError):
     """A checkpoint that is not what the run needs."""
 

@@ -1,12 +1,14 @@
 """COCO's AP of the images that were evaluated."""
 
+import logging
+
 from mmdet.evaluation import FasterCocoMetric
 from mmengine.fileio import dump, load
 from mmengine.logging import print_log
 
 from mixae.datasets.coco import check_masks, coco_api
 from mixae.datasets.coco_file import read_coco
-from mixae.errors import ConfigError, DataError, UndefinedMetricError
+from mixae.errors import ConfigError, DataError
 from mixae.registry import METRICS
 
 
@@ -20,7 +22,8 @@ class CocoMetric(FasterCocoMetric):
     numbered from 1, and other ids by their rank, which keeps the order of ties.
 
     Classes without an object are named in the log, and counted in the record as
-    ``classes_absent``; AP is the mean of the others, as in pycocotools.
+    ``classes_absent``; AP is the mean of the others, as in pycocotools, and undefined (-1) where
+    there is no object at all.
 
     Args:
         ann_file (str, optional): The annotation file. Defaults to None: the truth comes with the
@@ -29,7 +32,7 @@ class CocoMetric(FasterCocoMetric):
 
     Raises:
         DataError: A file that :func:`mixae.datasets.coco_file.read_coco` refuses; no masks for
-            ``metric='segm'``; an image that is not in the file; no object in any image.
+            ``metric='segm'``; an image that is not in the file.
         ConfigError: Resized samples without ``ann_file``.
     """
 
@@ -71,6 +74,8 @@ class CocoMetric(FasterCocoMetric):
                     f'which are resized (by {sample["scale_factor"]}) while predictions are not: '
                     'set ann_file of the evaluator.'
                 )
+        if self._content is None and not self.results:  # an evaluation brings its own truth
+            self._coco_api = self.cat_ids = None
         super().process(data_batch, data_samples)
 
     def compute_metrics(self, results: list) -> dict[str, float]:
@@ -91,11 +96,10 @@ class CocoMetric(FasterCocoMetric):
         ]
         absent = [] if self.format_only else self._absent(results)
         metrics = super().compute_metrics(numbered)
-        if self._content is None:
-            self._coco_api = self.cat_ids = None  # the next evaluation brings its own truth
-        elif self.outfile_prefix is not None:
+        if self._content is not None and self.outfile_prefix is not None:
             self._restore_ids()
-        if absent and metrics:  # mmdet returns none where nothing was found
+        # mmdet returns none where nothing was found, and -1 where there is nothing to find.
+        if metrics and 0 < len(absent) < len(self.dataset_meta['classes']):
             metrics['classes_absent'] = len(absent)
         return metrics
 
@@ -119,17 +123,13 @@ class CocoMetric(FasterCocoMetric):
                 if one['image_id'] in evaluated and not one['iscrowd']
             }
         absent = [name for name in classes if name not in found]
-        if len(absent) == len(classes):
-            raise UndefinedMetricError(
-                f'None of the {len(results)} evaluated images has an object of the classes: AP is '
-                'not defined. Correct ann_file.'
-            )
         if absent:
             print_log(
                 f'{len(absent)} of {len(classes)} classes have no object in the {len(results)} '
                 f'evaluated images ({", ".join(absent[:8])}{", ..." if len(absent) > 8 else ""}): '
-                'AP is the mean of the others.',
+                f'AP is {"not defined" if absent == classes else "the mean of the others"}.',
                 logger='current',
+                level=logging.WARNING,
             )
         return absent
 

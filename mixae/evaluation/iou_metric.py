@@ -1,10 +1,14 @@
 """mIoU over the classes that occur."""
 
+import logging
+import math
+import warnings
+
 import numpy as np
 from mmengine.logging import print_log
 from mmseg.evaluation import IoUMetric as MMSegIoUMetric
 
-from mixae.errors import DataError, UndefinedMetricError
+from mixae.errors import DataError
 from mixae.registry import METRICS
 
 
@@ -14,14 +18,14 @@ class IoUMetric(MMSegIoUMetric):
 
     mmseg leaves a class that is neither in a mask nor predicted out of the mean, and counts one
     that is predicted alone as 0. Classes without a pixel are named in the log, and counted in the
-    record as ``classes_absent``. A mean of less than two classes is no result.
+    record as ``classes_absent``. Of less than two classes every metric is undefined (NaN): where a
+    single class is left, any model is perfect.
 
     Args:
         **kwargs: Of mmseg's ``IoUMetric``.
 
     Raises:
-        DataError: A mask that is not of its image's size, or with a label beyond the classes; masks
-            that hold less than two classes.
+        DataError: A mask that is not of its image's size, or with a label beyond the classes.
     """
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
@@ -49,21 +53,19 @@ class IoUMetric(MMSegIoUMetric):
         names = self.dataset_meta['classes']
         pixels = np.asarray(sum(label for *_, label in results))
         absent = [name for name, count in zip(names, pixels, strict=True) if count == 0]
-        if len(names) - len(absent) < min(2, len(names)):
-            present = [name for name in names if name not in absent]
-            raise UndefinedMetricError(
-                f'The masks of {len(results)} evaluated images hold '
-                f'{"only " + present[0] if present else "none"} of the {len(names)} classes: mIoU '
-                'would be perfect, or undefined, for any model. Correct the masks, or '
-                'reduce_zero_label.'
-            )
-        metrics = super().compute_metrics(results)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', RuntimeWarning)  # of a mean of nothing
+            metrics = super().compute_metrics(results)
+        defined = len(names) - len(absent) >= min(2, len(names))
         if absent:
+            mean = 'of the others, and of 0 for each of these that was predicted'
             print_log(
                 f'{len(absent)} of {len(names)} classes have no pixel in the {len(results)} '
                 f'evaluated images ({", ".join(absent[:8])}{", ..." if len(absent) > 8 else ""}): '
-                'the mean is of the others, and of 0 for each of these that was predicted.',
+                f'the mean is {mean if defined else "not defined: any model would be perfect"}.',
                 logger='current',
+                level=logging.WARNING,
             )
-            metrics['classes_absent'] = len(absent)
-        return metrics
+        if not defined:
+            return dict.fromkeys(metrics, math.nan)
+        return {**metrics, **({'classes_absent': len(absent)} if absent else {})}

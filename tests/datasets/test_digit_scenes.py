@@ -377,7 +377,7 @@ def _loader(name: str, kind: str, root: Path):
     inner = loader.dataset.get('dataset', loader.dataset)
     inner.update(data_root=str(root), options=SMALL)
     for step in inner.pipeline:
-        step.update({k: 64 for k in ('scale', 'crop_size') if k in step and step[k] is None})
+        step.update({k: 64 for k in ('scale', 'crop_size') if step.get(k, 0) in (None, 'auto')})
     loader.update(num_workers=0, persistent_workers=False, batch_size=4)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return config, Runner.build_dataloader(loader, seed=0)

@@ -151,13 +151,6 @@ def test_the_detection_configs_use_it(path):
         assert isinstance(evaluator, CocoMetric) and evaluator.metrics == ['bbox', 'segm']
 
 
-def test_nothing_found_is_an_ap_of_0_for_either_evaluator():
-    for kind in (MMDetCocoMetric, CocoMetric):
-        loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[kind(metric=['bbox', 'segm'])]))
-        metrics = _metrics_of_nothing_found(SimpleNamespace(_val_loop=loop, _test_loop=None))
-        assert metrics['coco/bbox_mAP'] == metrics['coco/segm_mAP_50'] == 0.0
-
-
 # ------------------------------------------------------------------------------ ids of any kind
 
 KINDS = {
@@ -319,17 +312,25 @@ def test_classes_without_an_object_are_named_and_counted(tmp_path, caplog):
     assert line.startswith('1 of 2 classes have no object in the 6 evaluated images (disc)')
 
 
-def test_nothing_found_stays_without_metrics(tmp_path):
-    """The record makes up the zeros; see mixae.engine.hooks.record."""
+@pytest.mark.parametrize('kind', ['theirs', 'ours', 'ours, from the samples'])
+def test_nothing_found_is_an_ap_of_0(kind, tmp_path):
+    """By mmdet's loader of results, or by the record, which makes up the zeros."""
     tables = scenes()
     tables['annotations'] = [row for row in tables['annotations'] if row['category_id'] == 1]
     found = predict(dict(tables, annotations=[]))
-    assert all(len(sample['pred_instances']['scores']) == 0 for sample in found)
-    assert ours(tables, found, tmp_path / 'a.json') == {}
+    (tmp_path / 'a.json').write_text(json.dumps(tables))
+    options = dict(ann_file=None if 'samples' in kind else str(tmp_path / 'a.json'), metric='bbox')
+    metric = MMDetCocoMetric(**options) if kind == 'theirs' else CocoMetric(**options)
+    metric.dataset_meta = dict(classes=['square', 'disc'])
+    metric.process({}, from_samples(tables, found) if 'samples' in kind else found)
+    loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=[metric]))
+    runner = SimpleNamespace(_val_loop=loop, _test_loop=None)
+    metrics = metric.evaluate(6) or _metrics_of_nothing_found(runner)
+    assert [metrics[f'coco/bbox_{name}'] for name in ('mAP', 'mAP_50', 'mAP_75')] == [0, 0, 0]
 
 
 @pytest.mark.parametrize('kind', ['none', 'crowds', 'of other images'])
-def test_truth_without_an_object_is_no_result(tmp_path, kind):
+def test_truth_without_an_object_is_no_result(tmp_path, kind, caplog):
     tables = scenes()
     found = predict(tables)
     if kind == 'none':
@@ -340,8 +341,13 @@ def test_truth_without_an_object_is_no_result(tmp_path, kind):
     else:
         tables['images'].append(dict(id=99, file_name='x.jpg', width=96, height=64))
         tables['annotations'] = [{**tables['annotations'][0], 'image_id': 99}]
-    with pytest.raises(DataError, match='None of the 6 evaluated images has an object'):
-        ours(tables, found, tmp_path / 'a.json')
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    result = ours(tables, found, tmp_path / 'a.json')
+    logger.removeHandler(caplog.handler)
+    assert result['coco/bbox_mAP'] == result['coco/segm_mAP'] == -1  # pycocotools' undefined
+    assert 'coco/classes_absent' not in result
+    assert '2 of 2 classes have no object' in caplog.text and 'AP is not defined' in caplog.text
 
 
 def test_an_image_that_the_file_does_not_know_is_named(tmp_path):
