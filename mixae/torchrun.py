@@ -78,6 +78,9 @@ def explain(failures: Iterable[ProcessFailure]) -> tuple[str | None, int]:
     waited in vain ends first; torchrun then kills the one that it waited for. One without a
     message has printed a traceback, to which there is nothing to add.
     """
+    failures = list(failures)
+    if any(failure.exitcode == EXIT_PREEMPTED for failure in failures):
+        return None, EXIT_PREEMPTED  # the first process has said so; the others may be slow to end
     reasons = {name: [] for name in ('told', 'waited', 'killed', 'silent', 'closed')}
     for failure in sorted(failures, key=lambda failure: failure.timestamp):
         if isinstance(failure.message, dict):

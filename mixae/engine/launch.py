@@ -218,9 +218,9 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
         main()
         _end_together()
     except Preempted as error:
-        _end_together()
         if _rank() == 0:
             print(f'\n{error}', file=sys.stderr)
+        _end_together()
         sys.exit(error.exit_status)
     except MixaeError as error:
         # torch appends a worker's traceback to the message; its last line is the message.

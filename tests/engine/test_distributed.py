@@ -46,8 +46,9 @@ def test_what_a_process_says_of_itself_comes_first(failure):
     assert torchrun.explain(failures) == ('the config is wrong', 1)
 
 
-def test_the_status_of_a_run_is_its_processes(failure):
-    assert torchrun.explain([failure(0, 75, 'SIGTERM ...')]) == ('SIGTERM ...', 75)
+def test_a_run_that_was_told_to_end_ends_so(failure):
+    """torchrun ends the processes that are slower to end."""
+    assert torchrun.explain([failure(0, -15), failure(1, 75)]) == (None, 75)
 
 
 def test_a_traceback_is_left_to_be_the_last(failure):
