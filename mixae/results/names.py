@@ -188,7 +188,7 @@ def unit_of(metric: str) -> tuple[str, bool]:
         return 'fraction', True
     if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc'):
         return '%', True
-    return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds'))
+    return '', not any(word in leaf for word in ('loss', 'nrmse', 'error', 'seconds', 'absent'))
 
 
 # What values a metric can take, where its unit does not say so.

@@ -219,13 +219,7 @@ def _is_undefined(name: str, value) -> bool:
 
 
 def _entries(values: dict[str, float | None]) -> dict:
-    entries = {}
-    for name, value in values.items():
-        try:
-            entries[name] = metric(value, *_unit(name))
-        except TypeError:  # a record's format that has no null: an undefined metric is left out
-            continue
-    return entries
+    return {name: metric(value, *_unit(name)) for name, value in values.items()}
 
 
 def _metrics_of_nothing_found(runner: Runner) -> dict:
