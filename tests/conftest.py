@@ -19,10 +19,8 @@ def own_default_scope():
     """mmengine's default scope of a run stays behind: no test finds another's."""
     from mmengine.registry import DefaultScope
 
-    before = DefaultScope._instance_dict.copy()
-    yield
     DefaultScope._instance_dict.clear()
-    DefaultScope._instance_dict.update(before)
+    yield
 
 
 @pytest.fixture(scope='session')

@@ -61,26 +61,9 @@ def check_resume(runner: Runner, checkpoint: dict, path: str | Path) -> None:
 
 
 def _check_state(runner: Runner, checkpoint: dict, path: str | Path) -> None:
-    meta = checkpoint.get('meta')
-    lacks = []
-    if not isinstance(meta, dict) or not all(
-        isinstance(meta.get(k), int) for k in ('epoch', 'iter')
-    ):
-        lacks.append('epoch and iteration')
-    if not isinstance(checkpoint.get('message_hub'), dict):
-        lacks.append('history')
-    if not isinstance(checkpoint.get('optimizer'), dict):
-        lacks.append('optimiser state')
-    schedulers = checkpoint.get('param_schedulers')
-    if runner.param_schedulers and not schedulers:
-        lacks.append('state of the schedule')
-    advice = f'To start a new run from its weights: --cfg-options load_from={path}, no --resume.'
-    if lacks:
-        raise CheckpointError(
-            f'{path} cannot be resumed: it holds no {", no ".join(lacks)} (bare weights, or saved '
-            f'without the optimiser). {advice}'
-        )
     check_resumable(checkpoint, path)
+    schedulers = checkpoint.get('param_schedulers')
+    advice = f'To start a new run from its weights: --cfg-options load_from={path}, no --resume.'
     sizes = [
         [len(group['params']) for group in groups]
         for groups in (

@@ -207,13 +207,15 @@ def test_a_variant_with_a_list_is_told_as_text():
 
 
 @pytest.fixture
-def described(tmp_path):
+def described(tmp_path, monkeypatch):
     """A function of the content of dataset.json: the description that a record takes, warnings."""
 
     def read(content: bytes | None):
         if content is not None:
             (tmp_path / 'dataset.json').write_bytes(content)
         warnings = []
+        note = 'mixae.datasets.about.print_log'
+        monkeypatch.setattr(note, lambda text, **_: warnings.append(text))
         loop = SimpleNamespace(
             dataloader=SimpleNamespace(dataset=SimpleNamespace(data_root=str(tmp_path)))
         )
@@ -221,7 +223,6 @@ def described(tmp_path):
             _test_loop=loop,
             _val_loop=None,
             _train_loop=None,
-            logger=SimpleNamespace(warning=warnings.append),
         )
         return _description(runner), warnings
 

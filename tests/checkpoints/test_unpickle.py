@@ -165,7 +165,7 @@ SUBARRAY = (3, '<', (np.dtype('f8'), (10**6,)), None, None, -1, -1, 0)
         Call(np.dtype, 'O'),
         Call(bytes, 10**12),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_crafted_numpy_values_are_refused(path, value):
     with pytest.raises(CheckpointError, match=f'{path} cannot be read') as caught:

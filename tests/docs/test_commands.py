@@ -119,7 +119,7 @@ def test_every_command_is_one_that_its_tool_understands(words, monkeypatch):
     config = args.get('config')
     if config and config not in OWN and not re.search(r'\b[A-Z]+\b', config):
         cfg = Config.fromfile(config)
-        for name in args.get('cfg_options') or {}:
+        for name in (pair.partition('=')[0] for pair in args.get('cfg_options') or ()):
             node = cfg
             for part in name.split('.')[:-1]:
                 assert part in node, f'{config} has no {name}'

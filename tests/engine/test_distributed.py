@@ -167,7 +167,8 @@ def test_a_process_whose_launcher_has_ended_ends(launcher, parent, ends):
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout.readline() == ('' if ends else 'at work\n')
+        # Read to its end, where it ends: the mm* packages print, too.
+        assert any(line == 'at work\n' for line in process.stdout) is not ends
         process.kill()
 
 

@@ -92,10 +92,13 @@ def edited(checkpoint, path, edit):
 @pytest.mark.parametrize(
     'edit, names',
     [
-        (lambda c: dict(state_dict=c['state_dict']), 'no epoch and iteration, no history, no opt'),
-        (lambda c: c.pop('optimizer') and None, 'holds no optimiser state'),
-        (lambda c: c.pop('param_schedulers') and None, 'no state of the schedule'),
-        (lambda c: c['meta'].pop('iter') and None, 'no epoch and iteration'),
+        (
+            lambda c: dict(state_dict=c['state_dict']),
+            'meta.epoch, meta.iter, message_hub, optimizer missing',
+        ),
+        (lambda c: c.pop('optimizer') and None, 'optimizer missing'),
+        (lambda c: c.pop('param_schedulers') and None, 'schedule is that of another config'),
+        (lambda c: c['meta'].pop('iter') and None, 'meta.iter missing'),
         (
             lambda c: c['optimizer']['param_groups'].pop() and None,
             'its optimiser or schedule is that of another config',

@@ -177,7 +177,7 @@ def test_every_measured_cell_leads_to_its_records_and_a_row_has_one_link(make_re
 
 def test_rows_of_a_whole_suite_are_short(demo_folder):
     columns = ['finetune', 'linear', 'knn', 'miou', 'box_ap', 'images_seen', 'flops']
-    text = to_markdown(build_table(read_records(demo_folder), columns=columns))
+    text = to_markdown(build_table(read_records(demo_folder), columns=columns), base=demo_folder)
     assert max(len(line) for line in text.splitlines() if line.startswith('| ')) < 300
 
 

@@ -73,6 +73,7 @@ FULL = shutil.disk_usage('/')._replace(free=11_900_000_000)
 def test_machine(setup_env, monkeypatch, tmp_path, name, value, message):
     (tmp_path / 'lib' / setup_env.PYTHON_NAME).mkdir(parents=True)
     monkeypatch.setattr(setup_env, 'VENV', tmp_path)
+    monkeypatch.setattr(setup_env, 'SITE', tmp_path / 'lib' / setup_env.PYTHON_NAME)
     monkeypatch.setattr(setup_env, 'LIBRARIES', ('libc.so.6',))
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: FULL._replace(free=12_100_000_000))
     setup_env.check_machine()
