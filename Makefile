@@ -6,6 +6,8 @@
 
 PY := .venv/bin/python
 ARGS ?=
+# Files of tests are shared among the cores.
+CORES := -n auto --maxprocesses 4 --dist loadfile
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -24,10 +26,10 @@ demo-quick: setup  ## one run of each kind, made small; results in work_dirs/dem
 	@$(PY) tools/run_suite.py configs/suites/demo_quick.py $(ARGS)
 
 test: setup  ## the tests, without the slow ones
-	@$(PY) -m pytest -m "not slow" $(ARGS)
+	@$(PY) -m pytest $(CORES) -m "not slow" $(ARGS)
 
 test-all: setup  ## all tests
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest $(CORES) $(ARGS)
 
 lint: setup  ## ruff (errors, import order, format) and the floors of the package
 	@$(PY) -m ruff check .

@@ -94,7 +94,7 @@ def edited(checkpoint, path, edit):
     [
         (
             lambda c: dict(state_dict=c['state_dict']),
-            'meta.epoch, meta.iter, message_hub, optimizer missing',
+            'meta.epoch, meta.iter, message_hub, opt',
         ),
         (lambda c: c.pop('optimizer') and None, 'optimizer missing'),
         (lambda c: c.pop('param_schedulers') and None, 'schedule is that of another config'),
