@@ -28,7 +28,7 @@ def read_about(root: str | os.PathLike) -> dict:
     except (OSError, ValueError, RecursionError) as error:
         problem = str(error)
     else:
-        if isinstance(about, dict) and _is_plain(about.get('description')):
+        if isinstance(about, dict) and _is_plain(about.get('description', '')):
             return about
         problem = 'no object with a description in words'
     print_log(

@@ -247,7 +247,6 @@ def test_none_is_no_fault(described):
         b'[]',
         b'3',
         b'"text"',
-        b'{}',
         b'{"description": null}',
         b'{"description": 3}',
         b'{"description": ["a"]}',

@@ -153,6 +153,9 @@ def test_the_picture_shows_originals_and_masks(mixed, tmp_path):
 # ---- configs, checkpoints and files -----------------------------------------------------------
 
 
+MIXTURE = dict(mix=dict(beta=1.0), disentangle=None, distill=None)
+
+
 def test_a_checkpoint_is_loaded_whole_or_refused(tmp_path):
     model = build(mixed=True)
     torch.save(dict(state_dict=model.state_dict()), tmp_path / 'mixedae.pth')
@@ -163,7 +166,7 @@ def test_a_checkpoint_is_loaded_whole_or_refused(tmp_path):
         load_pretrained_model(Config(dict(model=model_config(False))), tmp_path / 'mixedae.pth')
     with pytest.raises(ConfigError, match='IMAE'):
         load_pretrained_model(
-            Config(dict(model={**model_config(False), 'type': 'mixae.IMAE'})),
+            Config(dict(model={**model_config(False), 'type': 'mixae.IMAE', **MIXTURE})),
             tmp_path / 'mixedae.pth',
         )
 
