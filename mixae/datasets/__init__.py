@@ -4,7 +4,9 @@ import io
 # mmpretrain registers the data sets and transforms that our configs name. The mm* packages
 # print, each at import, that an optional back-end of theirs is absent.
 with contextlib.redirect_stdout(io.StringIO()):
+    import mmdet.datasets  # noqa: F401
     import mmpretrain.datasets  # noqa: F401
+    import mmseg.datasets  # noqa: F401
 
 from .checks import check_dataset
 from .cifar import prepare_cifar

@@ -1,3 +1,10 @@
+import contextlib
+import io
+
+# mmdet prints, when it is imported, that an optional back-end of its is absent.
+with contextlib.redirect_stdout(io.StringIO()):
+    import mmdet.evaluation  # noqa: F401
+
 from .accuracy import Accuracy
 from .coco_metric import CocoMetric
 from .features import extract_features, pool_tokens
