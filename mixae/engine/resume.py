@@ -199,14 +199,24 @@ def restore_start(cfg: Config, checkpoint: dict) -> None:
 
 def flatten(value, name: str = '') -> Iterator[tuple[str, object]]:
     """The leaves of a nested config by their dotted names, as plain data."""
+    for path, leaf in leaves(value, name):
+        plain = leaf is None or isinstance(leaf, str | int | float)
+        yield path, leaf if plain else leaf_text(leaf)
+
+
+def leaves(value, name: str = '') -> Iterator[tuple[str, object]]:
+    """The leaves of a nested config by their dotted names; an empty list or dict is one."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
-            yield from flatten(item, f'{name}.{key}' if name else str(key))
+            yield from leaves(item, f'{name}.{key}' if name else str(key))
     elif isinstance(value, Sequence) and not isinstance(value, str) and value:
         for index, item in enumerate(value):
-            yield from flatten(item, f'{name}[{index}]')
-    elif value is None or isinstance(value, str | int | float):
-        yield name, value
+            yield from leaves(item, f'{name}[{index}]')
     else:
-        named = value if isinstance(value, type) or callable(value) else None
-        yield name, named.__qualname__ if named else repr(value)
+        yield name, value
+
+
+def leaf_text(leaf) -> str:
+    """A leaf as text, the same in every process: classes and functions by their names."""
+    named = leaf if isinstance(leaf, type) or callable(leaf) else None
+    return named.__qualname__ if named else repr(leaf)

@@ -3,9 +3,10 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
+from mixae.engine.resume import leaf_text, leaves
 from mixae.engine.work_dir import checkpoints, set_aside
 from mixae.errors import BusyError, OutputError, SuiteError
 from mixae.files import LOCK, file_sha256, lock_folder, write_whole
@@ -220,16 +221,8 @@ class Folder:
 
 
 def _flat(value, name: str = '') -> Iterator[tuple[str, str]]:
-    """The leaves of a nested config by their dotted names."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from _flat(item, f'{name}.{key}' if name else str(key))
-    elif isinstance(value, Sequence) and not isinstance(value, str) and value:
-        for index, item in enumerate(value):
-            yield from _flat(item, f'{name}[{index}]')
-    else:
-        kind = value if isinstance(value, type) or callable(value) else None
-        yield name, kind.__qualname__ if kind else repr(value)
+    """The leaves of a nested config by their dotted names, as text."""
+    return ((path, leaf_text(leaf)) for path, leaf in leaves(value, name))
 
 
 def _short(text: str, length: int = 60) -> str:
