@@ -121,7 +121,9 @@ class SeededDataset:
         a, b, c = np.random.SeedSequence([self.seed, *key]).generate_state(3).tolist()
         random.seed(a)
         np.random.seed(b)
-        torch.manual_seed(c)
+        # Not torch.manual_seed: that formats a stack trace for CUDA's generators, which no loading
+        # uses, and costs as much as loading a small picture.
+        torch.default_generator.manual_seed(c)
 
     def _where(self) -> str:
         parts = {
