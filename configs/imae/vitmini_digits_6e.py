@@ -1,4 +1,4 @@
-# The demo: i-MAE on digit scenes in minutes on a CPU. All of it is ours. An epoch sees each image
+# i-MAE on digit scenes in minutes on a CPU. All of it is ours. An epoch sees each image
 # twice (anchor and partner), so 6 epochs see the images of 12 of MAE, which is its teacher:
 # ../mae/vitmini_digits_12e.py, trained first.
 _base_ = [

@@ -1,4 +1,4 @@
-# The demo: MAE on digit scenes in minutes on a CPU. All of it is ours.
+# MAE on digit scenes in minutes on a CPU. All of it is ours.
 _base_ = [
     '../_base_/models/mae.py',
     '../_base_/datasets/digit_scenes_pretrain.py',

@@ -1,4 +1,4 @@
-# The demo: MixedAE on digit scenes in minutes on a CPU. All of it is ours.
+# MixedAE on digit scenes in minutes on a CPU. All of it is ours.
 _base_ = [
     '../_base_/models/mixedae.py',
     '../_base_/datasets/digit_scenes_pretrain.py',

@@ -30,7 +30,6 @@ pretrain = dict(
 evaluate = dict(
     finetune=dict(options=_small, seconds=15),
     linear=dict(options=_features, seconds=12),
-    knn=dict(options=_features, seconds=12),
     detection=dict(options=_scenes, seconds=40),
     segmentation=dict(options=_scenes, seconds=20),
 )
@@ -41,4 +40,4 @@ pictures = dict(
     imae_mask_ratios=None,
     imae_weights=None,
 )
-checks = ['topk_isolates']
+checks = dict(_delete_=True, topk_isolates=dict())

@@ -27,4 +27,4 @@ evaluate = dict(
     ),
 )
 columns = ['box_ap50', 'mask_ap50', 'box_ap', 'mask_ap', 'miou', 'time', 'images_seen', 'flops']
-checks = ['topk_isolates']
+checks = dict(topk_isolates=dict())

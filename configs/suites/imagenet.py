@@ -54,4 +54,4 @@ evaluate = dict(
 columns = ['finetune', 'linear', 'knn', 'miou', 'box_ap', 'mask_ap', 'time', 'device_hours']
 columns += ['images_seen', 'flops']
 published = 'matching'
-checks = ['topk_isolates']
+checks = dict(topk_isolates=dict())

@@ -56,4 +56,4 @@ columns = ['finetune', 'linear', 'knn']
 columns += ['nrmse_before', 'nrmse_after', 'r2_before', 'r2_after', 'cosine_before', 'cosine_after']
 columns += ['time', 'device_hours', 'images_seen', 'flops']
 published = 'matching'
-checks = ['pretraining_pays', 'topk_isolates']
+checks = dict(pretraining_pays=dict(linear=dict(gain=5)), topk_isolates=dict())

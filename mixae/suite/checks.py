@@ -1,42 +1,49 @@
-"""What a suite's results say, in words: named by a suite's ``checks``."""
+"""What a suite's results say, in words: named by a suite's ``checks`` with their options."""
 
-from mixae.results.record import read_record
-from mixae.suite.plan import SCRATCH
+import itertools
+
+from mixae.results.paired import paired_difference
+from mixae.results.table import Table
 from mixae.suite.state import Folder
 from mixae.visualization.curves import curve_rows, final_accuracy
 
 ISOLATES = 0.6  # TopK sampling accuracy below which homologous attention is not isolating images
-MARGIN = 5.0  # points of linear probe over a random encoder from which pre-training pays
 
 
-def pretraining_pays(folder: Folder, margin: float = MARGIN) -> list[str]:
-    """Does each pre-trained linear probe beat the one on a random encoder, seed by seed?
+def pretraining_pays(folder: Folder, table: Table, **bars: dict) -> list[str]:
+    """How far is each pre-trained row above the one without pre-training, and is it enough?
 
     Args:
-        folder (Folder): The suite's; runs that are not done are passed over.
-        margin (float): Points of accuracy that count as clear. Defaults to :data:`MARGIN`.
+        folder (Folder): The suite's.
+        table (Table): Of what is done; means over the seeds that both rows have.
+        **bars (dict): By column of the table: ``gain``, the points above the row without
+            pre-training that count as clear, and ``least``, the value to reach (default 0).
     """
-    done = [run for run in folder.suite.evaluations if folder.is_done(run)]
-    probes = [run for run in done if run.name.endswith('/linear')]
-    records = {run.name: read_record(folder.output(run)) for run in probes}
-    top1 = {name: record['metrics']['accuracy/top1']['value'] for name, record in records.items()}
     lines = []
-    for run in probes:
-        row, seed = run.name.removesuffix('/linear').rsplit('_seed', 1)
-        base = top1.get(f'{SCRATCH}_seed{seed}/linear')
-        if run.start == SCRATCH or base is None:
+    for column in table.columns:
+        if column.kind.key not in bars:
             continue
-        gain = top1[run.name] - base
-        verdict = 'pays' if gain >= margin else 'does NOT pay clearly'
-        lines.append(
-            f'Pre-training {verdict}: the linear probe of {row} (seed {seed}) is at '
-            f'{top1[run.name]:.1f} %, on a random encoder at {base:.1f} % ({gain:+.1f} points; '
-            f'clear from {margin:g}).'
-        )
+        bar = {'least': 0.0} | bars[column.kind.key]
+        rows = [row for row in table.rows if not row.source and column.id in row.cells]
+        bases = [row for row in rows if row.pretraining is None]
+        for base, row in itertools.product(bases, (row for row in rows if row.pretraining)):
+            one, other = (r.cells[column.id] for r in (row, base))
+            difference = paired_difference(one.by_seed, other.by_seed)
+            if difference is None:
+                continue
+            enough = difference.mean >= bar['gain'] and one.mean >= bar['least']
+            reach = f', and {bar["least"]:g} {column.unit} or more' if bar['least'] else ''
+            seeds = f'{difference.pairs} seed{"s" if difference.pairs > 1 else ""}'
+            lines.append(
+                f'{column.header}: {row.name} {one.mean:.1f} {column.unit}, {base.name} '
+                f'{other.mean:.1f}: {difference.mean:+.1f} points over {seeds}. Pre-training '
+                f'{"pays" if enough else "does NOT pay clearly"} (clear: {bar["gain"]:g} points or '
+                f'more{reach}).'
+            )
     return lines
 
 
-def topk_isolates(folder: Folder) -> list[str]:
+def topk_isolates(folder: Folder, table: Table) -> list[str]:
     """How far is MixedAE's TopK sampling accuracy from chance at the end of pre-training?
 
     The paper's picture shows 70 to 80 % across layers; :data:`ISOLATES` and half of the way to it

@@ -23,9 +23,10 @@ SCRATCH = 'scratch'
 # What may stand in a suite and in its groups, and what must.
 _LIST, _NUMBER = (list, tuple), (int, float)
 _SUITE = dict(title=str, seeds=_LIST, gpus=int, budget=str, on_change=str, prepare=_LIST)
-_SUITE |= dict(columns=_LIST, checks=_LIST, published=str)
+_SUITE |= dict(columns=_LIST, checks=dict, published=str)
 _RUN = dict(title=str, config=str, options=dict, seconds=_NUMBER, gpus=int)
 _ANALYSIS = dict(title=str, tool=str, of=str, arguments=_LIST, seconds=_NUMBER)
+_BAR = dict(gain=_NUMBER, least=_NUMBER)
 _GROUPS = {
     'pretrain': (dict(**_RUN, teacher=str), ('config',)),
     'evaluate': (
@@ -133,7 +134,7 @@ class Suite:
         columns (tuple[str]): Of the table, as ``tools/leaderboard.py --columns``.
         published (str): 'none', 'matching' or 'all' published rows beside the measured ones.
         prepare (tuple[str]): Parts of digit scenes that are generated before the first run.
-        checks (tuple[str]): Of :mod:`mixae.suite.checks`, said in words at the end.
+        checks (dict): Of :mod:`mixae.suite.checks`, with their options; said in words at the end.
         on_change (str): What happens to a result whose config has changed since: 'stop' or 'redo'.
     """
 
@@ -143,7 +144,7 @@ class Suite:
     columns: tuple[str, ...]
     published: str = 'none'
     prepare: tuple[str, ...] = ()
-    checks: tuple[str, ...] = ()
+    checks: Mapping[str, dict] = field(default_factory=dict)
     on_change: str = 'stop'
 
     def __getitem__(self, name: str) -> Run:
@@ -204,8 +205,8 @@ def load_suite(
         for file in (run.target, *(a for a in run.arguments if a.startswith('configs/'))):
             if not (ROOT / file).is_file():
                 raise SuiteError(f'{run.name}: there is no {file}.')
-    lists = {key: tuple(cfg[key]) for key in ('columns', 'prepare', 'checks')}
-    texts = {key: cfg[key] for key in ('title', 'published', 'on_change')}
+    lists = {key: tuple(cfg[key]) for key in ('columns', 'prepare')}
+    texts = {key: cfg[key] for key in ('title', 'published', 'on_change', 'checks')}
     return Suite(name, plan=tuple(plan), **texts, **lists)
 
 
@@ -222,7 +223,7 @@ def _read_suite(path: Path) -> dict:
             'pretrain, evaluate and columns (docs/suites.md).'
         )
     _check(f'suite {path.stem}', given, _SUITE | dict.fromkeys(_GROUPS, dict), ('columns',))
-    cfg = dict(title=path.stem, seeds=[0], gpus=1, budget='', prepare=(), checks=())
+    cfg = dict(title=path.stem, seeds=[0], gpus=1, budget='', prepare=(), checks={})
     cfg |= dict(on_change='stop', published='none') | given
     for group in _GROUPS:
         # None drops what a base has.
@@ -239,6 +240,13 @@ def _read_suite(path: Path) -> dict:
     for name, known in (('on_change', ('stop', 'redo')), ('published', PUBLISHED)):
         if cfg[name] not in known:
             raise SuiteError(f'{name}={cfg[name]!r} is neither {" nor ".join(map(repr, known))}.')
+    for column, bar in cfg['checks'].get('pretraining_pays', {}).items():
+        if column not in cfg['columns']:
+            raise SuiteError(
+                f'checks.pretraining_pays.{column}: no such column; there are '
+                f'{list(cfg["columns"])}.'
+            )
+        _check(f'checks.pretraining_pays.{column}', bar, _BAR, ('gain',))
     if unknown := set(cfg['prepare']) - DEFAULTS.keys():
         raise SuiteError(f'prepare: unknown {sorted(unknown)}; known are {sorted(DEFAULTS)}.')
     # Whether there is a column task:metric is known once there is a record with it.

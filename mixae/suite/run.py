@@ -170,8 +170,8 @@ def summarise(folder: Folder) -> None:
     table = build_table(records, published_beside(records, suite.published), columns=suite.columns)
     table.notes += missing(folder)
     print(f'\n{to_text(table, width=Console().width)}')
-    for check in suite.checks:
-        for line in CHECKS[check](folder):
+    for check, options in suite.checks.items():
+        for line in CHECKS[check](folder, table, **options):
             print(line)
     pictures = [folder.output(run) for run in done if run.tool == 'picture']
     page = to_html(table, records, images=load_images(pictures), title=suite.title)

@@ -10,6 +10,8 @@ import pytest
 
 from mixae.errors import BusyError, OutputError, SuiteError
 from mixae.files import lock_folder
+from mixae.results.compare import build_table
+from mixae.results.record import read_records
 from mixae.suite.checks import pretraining_pays, topk_isolates
 from mixae.suite.plan import ROOT, Run, Suite, load_suite
 from mixae.suite.processes import Machine
@@ -40,10 +42,15 @@ def test_the_verdict_in_words_follows_the_records(call):
         Run('scratch_seed0/linear', 'R', 'test', LINEAR_CONFIG, 'scratch'),
     )
     call(Suite('s', 'S', plan, ('linear',)))
-    (line,) = pretraining_pays(call.folder)
-    assert 'does NOT pay' in line and '(+0.0 points' in line
-    (line,) = pretraining_pays(call.folder, margin=-1)
+    records = read_records([call.folder.output(run) for run in plan[1:]])
+    table = build_table(records, columns=('linear',))
+    (line,) = pretraining_pays(call.folder, table, linear=dict(gain=5))
+    assert 'does NOT pay' in line and '+0.0 points over 1 seed.' in line
+    (line,) = pretraining_pays(call.folder, table, linear=dict(gain=-1))
     assert 'Pre-training pays' in line
+    (line,) = pretraining_pays(call.folder, table, linear=dict(gain=-1, least=99.9))
+    assert 'does NOT pay' in line and '99.9 % or more' in line
+    assert pretraining_pays(call.folder, table, knn=dict(gain=5)) == []
 
 
 def test_the_verdict_on_homologous_attention_follows_its_curve(call, monkeypatch):
@@ -53,7 +60,7 @@ def test_the_verdict_on_homologous_attention_follows_its_curve(call, monkeypatch
     monkeypatch.setattr('mixae.suite.checks.curve_rows', lambda folder: rows)
     for accuracy, words in ((0.3, 'does NOT isolate'), (0.7, 'begins to'), (0.96, 'n isolates')):
         rows[0]['layers']['1'] = accuracy
-        assert words in topk_isolates(call.folder)[0]
+        assert words in topk_isolates(call.folder, None)[0]
 
 
 def test_the_table_of_what_is_done_is_shown_while_some_is_missing(call, capsys):

@@ -21,4 +21,4 @@ evaluate = dict(
     ),
 )
 columns = ['finetune', 'linear', 'knn', 'time', 'device_hours', 'images_seen', 'flops']
-checks = ['pretraining_pays', 'topk_isolates']
+checks = dict(pretraining_pays=dict(linear=dict(gain=5)), topk_isolates=dict())
