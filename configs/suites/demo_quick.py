@@ -30,8 +30,8 @@ pretrain = dict(
 evaluate = dict(
     finetune=dict(options=_small, seconds=15),
     linear=dict(options=_features, seconds=12),
-    detection=dict(options=_scenes, seconds=40),
-    segmentation=dict(options=_scenes, seconds=20),
+    detection=dict(options=_scenes, only=['mixedae', 'scratch'], seconds=40),
+    segmentation=dict(options=_scenes, only=['mixedae', 'scratch'], seconds=20),
 )
 pictures = dict(
     mae_reconstructions=None,
