@@ -249,7 +249,7 @@ def test_the_encoder_takes_what_the_page_of_a_method_names():
 def test_the_example_of_a_method_becomes_a_row(checkout):
     page = ROOT / 'docs' / 'adding_a_method.md'
     module, config = blocks(page, 'python')
-    assert len(module.splitlines()) + len(config.splitlines()) <= 35
+    assert len(module.splitlines()) + len(config.splitlines()) <= 40
     (checkout / 'noisy_mae.py').write_text(module)
     (checkout / 'configs' / 'noisy_mae.py').write_text(config)
     for words in commands(page):
@@ -257,6 +257,10 @@ def test_the_example_of_a_method_becomes_a_row(checkout):
             out = run_small(words, checkout)
             last_epoch_is_first(checkout)
     assert 'noisy_mae' in out and 'noise=0.5' in out
+    auto = "_base_ = ['noisy_mae.py']\nmodel = dict(noise='auto')\n"
+    (checkout / 'configs' / 'auto_noise.py').write_text(auto)
+    out = run_small(['tools/train.py', 'configs/auto_noise.py'], checkout)
+    assert 'noise=0.25' in out  # of patches of 8 pixels, in the config that the log prints
 
 
 def test_the_example_of_a_suite_is_one(tmp_path):
