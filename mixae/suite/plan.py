@@ -28,7 +28,7 @@ _RUN = dict(title=str, config=str, options=dict, seconds=_NUMBER, gpus=int)
 _ANALYSIS = dict(title=str, tool=str, of=str, arguments=_LIST, seconds=_NUMBER)
 _BAR = dict(gain=_NUMBER, least=_NUMBER)
 _GROUPS = {
-    'pretrain': (dict(**_RUN, teacher=str), ('config',)),
+    'pretrain': (dict(**_RUN, teacher=str, seeds=_LIST), ('config',)),
     'evaluate': (
         dict(**_RUN, tool=str, scratch=str, scratch_title=str, only=_LIST),
         ('config', 'tool'),
@@ -176,9 +176,9 @@ def load_suite(
 
     Args:
         path (str | Path): A Python config with ``pretrain`` (rows: their pre-training config,
-            ``teacher`` naming another row, overrides as ``options``), ``evaluate`` (columns: tool
-            and config; ``scratch`` names the config of the row without pre-training where it is
-            another one), ``seeds``, and what :class:`Suite` lists.
+            ``teacher`` naming another row, overrides as ``options``, ``seeds`` where it has fewer),
+            ``evaluate`` (columns: tool and config; ``scratch`` names the config of the row without
+            pre-training where it is another one), ``seeds``, and what :class:`Suite` lists.
         seeds (Sequence[int], optional): In place of the suite's. Defaults to None.
         gpus (int, optional): Processes of every run, in place of the suite's. Defaults to None.
 
@@ -319,11 +319,13 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
 
     rows = {}
     for row, entry in cfg['pretrain'].items():
+        if seed not in entry.get('seeds', (seed,)):
+            continue
         teacher = entry.get('teacher', '')
         if teacher and teacher not in rows:
             raise SuiteError(
-                f'pretrain.{row}: its teacher {teacher!r} must be a row before it; '
-                f'there are {list(rows)}.'
+                f'pretrain.{row}: its teacher {teacher!r} must be a row before it, of seed {seed} '
+                f'too; there are {list(rows)}.'
             )
         rows[row] = entry.get('title', row)
         title, more = f'pre-training {rows[row]}', {}
@@ -333,7 +335,7 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
     for name, entry in cfg['evaluate'].items():
         if entry['tool'] not in ('train', 'test'):
             raise SuiteError(f"evaluate.{name}: tool={entry['tool']!r}; 'train' or 'test'.")
-        if unknown := set(entry.get('only', ())) - {*rows, SCRATCH}:
+        if unknown := set(entry.get('only', ())) - {*cfg['pretrain'], SCRATCH}:
             raise SuiteError(f'evaluate.{name}: only={sorted(unknown)} are no rows of pretrain.')
     for row in (*rows, SCRATCH):
         for name, entry in cfg['evaluate'].items():
@@ -354,6 +356,8 @@ def _analyses(cfg: dict, group: str, seed: int) -> Iterator[Run]:
         of = entry['of']
         if of not in cfg['pretrain']:
             raise SuiteError(f'{group}.{name}: of={of!r} is no row of pretrain.')
+        if seed not in cfg['pretrain'][of].get('seeds', (seed,)):
+            continue
         rows = {f'{{{row}}}': f'{row}_seed{seed}/pretrain' for row in cfg['pretrain']}
         given = {key: f'{{{run}}}' for key, run in rows.items()}
         given |= {'{seed}': str(seed), '{budget}': cfg['budget']}

@@ -1,0 +1,110 @@
+# Which part of mixing pays? On digit scenes, with 600,000 views for each row: MAE, MixedAE with and
+# without each part of homologous recognition, and i-MAE with and without distillation. It takes
+# hours on two cores, and goes on where it was interrupted.
+title = 'Digit scenes: the parts of mixing'
+seeds = [0, 1, 2, 3, 4]
+prepare = ['classification']
+_three = [0, 1, 2]  # MAE and MixedAE, whose order is the question, have two more
+_long = {'train_cfg.max_epochs': 75, 'warmup_epochs': 2}
+_mixedae = 'configs/mixedae/vitmini_digits_24e.py'
+
+
+def _part(title: str, **options) -> dict:
+    return dict(
+        title=title,
+        config=_mixedae,
+        seeds=_three,
+        options={**_long, **{f'model.{key}': value for key, value in options.items()}},
+        seconds=1300,
+    )
+
+
+# `seconds`: what one core of a server's CPU took.
+pretrain = dict(
+    mae=dict(title='MAE', config='configs/mae/vitmini_digits_24e.py', options=_long, seconds=1250),
+    mixedae=dict(title='MixedAE', config=_mixedae, options=_long, seconds=1350),
+    naive=_part('naive mixing', **{'attention.mode': 'global', 'contrast': None}),
+    oracle=_part(
+        'MixedAE, attention within images', **{'attention.mode': 'masked', 'contrast': None}
+    ),
+    topk=_part('TopK attention without the contrastive loss', contrast=None),
+    contrast=_part('the contrastive loss without TopK attention', **{'attention.mode': 'global'}),
+    imae=dict(
+        title='i-MAE',
+        config='configs/imae/vitmini_digits_6e.py',
+        teacher='mae',
+        seeds=_three,
+        # An epoch of pairs sees each image twice.
+        options={'train_cfg.max_epochs': 38, 'train_dataloader.batch_size': 64, 'base_lr': 6e-3},
+        seconds=1200,
+    ),
+    imae_alone=dict(
+        title='i-MAE without distillation',
+        config='configs/imae/vitmini_digits_6e.py',
+        seeds=_three,
+        options={
+            'train_cfg.max_epochs': 38,
+            'train_dataloader.batch_size': 64,
+            'base_lr': 6e-3,
+            'model.distill': None,
+            'model.teacher': None,
+        },
+        seconds=1100,
+    ),
+)
+_transfer = 'configs/transfer/digit_scenes/'
+evaluate = dict(
+    linear=dict(
+        title='linear probe',
+        tool='test',
+        config=f'{_transfer}vitmini_linear.py',
+        scratch_title='linear probe of a random encoder',
+        seconds=30,
+    ),
+    finetune=dict(
+        title='fine-tuning on all images',
+        tool='train',
+        config=f'{_transfer}vitmini_finetune.py',
+        scratch=f'{_transfer}vitmini_scratch.py',
+        options={'train_cfg.max_epochs': 12},
+        seconds=350,
+    ),
+    finetune_1percent=dict(
+        title='fine-tuning on 1 % of the images',
+        tool='train',
+        config=f'{_transfer}vitmini_finetune.py',
+        scratch=f'{_transfer}vitmini_scratch.py',
+        options={
+            'train_dataloader.dataset.subset': 80,
+            'train_dataloader.batch_size': 16,
+            'train_cfg.max_epochs': 60,
+            'train_cfg.val_interval': 60,
+            'protocol.name': 'finetune-mixup-1percent',
+        },
+        seconds=40,
+    ),
+    detection=dict(
+        title='boxes and masks',
+        tool='train',
+        config=f'{_transfer}vitmini_detection_long.py',
+        options={'train_cfg.max_epochs': 4},
+        seconds=330,
+    ),
+    segmentation=dict(
+        title='semantic segmentation',
+        tool='train',
+        config=f'{_transfer}vitmini_segmentation_long.py',
+        options={'train_cfg.max_epochs': 6},
+        seconds=290,
+    ),
+)
+columns = ['finetune', 'linear', 'box_ap50', 'mask_ap50', 'miou', 'images_seen']
+checks = dict(
+    pretraining_pays=dict(
+        finetune=dict(gain=40),
+        linear=dict(gain=15),
+        box_ap50=dict(gain=5),
+        miou=dict(gain=2),
+    ),
+    topk_isolates=dict(),
+)
