@@ -76,6 +76,7 @@ _NUMBERS = [
     (r'default_hooks\.(logger|topk_accuracy)\.interval', int, 1, math.inf),
     (r'default_hooks\.checkpoint\.(interval|max_keep_ckpts)', int, -1, math.inf),
     (r'model\.(mix_ratio|backbone\.(mask_ratio|drop_path_rate))', float, 0, 1),
+    (r'model\.contrast\.layer', int, 0, math.inf),
     (r'model\.backbone\.(img_size|patch_size)(\[\d\])?', int, 1, math.inf),
 ]
 

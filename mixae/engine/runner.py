@@ -27,6 +27,7 @@ from mixae.derive import derive
 from mixae.engine.distributed import init_processes, launched_as
 from mixae.engine.hooks import PreemptionHook, SanityCheckHook
 from mixae.engine.hooks.preemption import PREEMPTED
+from mixae.engine.hooks.provenance import describe_variant
 from mixae.engine.loops import repeatable, type_name
 from mixae.engine.resume import check_resume, restore_start
 from mixae.engine.work_dir import SetAsideHook, lock_work_dir, prepare_work_dir
@@ -48,6 +49,7 @@ class MixaeRunner(Runner):
       stop with a message.
     """
 
+    variant: dict  # of the config, before anything was derived
     _lock: IO | None = None  # of the work directory, while this process may write there
 
     @classmethod
@@ -64,8 +66,10 @@ class MixaeRunner(Runner):
         done = prepare_work_dir(cfg)
         if cfg.get('train_cfg') and cfg.get('resume'):
             restore_start(cfg, read_checkpoint(cfg.load_from))
+        variant = describe_variant(cfg)  # as it is written: what follows from it sets nothing apart
         cfg, notes = derive(cfg, launched_as(cfg)[1], cuda=torch.cuda.is_available())
         runner = super().from_cfg(cfg)
+        runner.variant = variant
         runner._lock = lock
         for note in notes + done:
             runner.logger.info(note)

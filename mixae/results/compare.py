@@ -139,7 +139,7 @@ def _rank(table: Table) -> None:
         groups = defaultdict(list)
         for row in measured:
             cell = row.cells.get(column.id)
-            if cell and not column.kind.is_cost:
+            if cell and column.kind.is_result:
                 group = key_of(cell.protocol, row.labels_in_pretraining, row.backbone)
                 groups[group].append((row, cell))
                 seeds = max(seeds, len(cell.by_seed))

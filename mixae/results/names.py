@@ -39,7 +39,17 @@ METHODS = {
         'Mixed Autoencoder for Self-supervised Visual Representation Learning',
         'https://arxiv.org/abs/2303.17152',
         ('AdamW', 'Image mixing', 'Homologous recognition'),
-        dict(mode='topk', mix_ratio=0.25, topk='auto', contrast=0.1, segment_embed=True),
+        dict(
+            mode='topk',
+            mix_ratio=0.25,
+            topk='auto',
+            contrast=0.1,
+            temperature=0.25,
+            contrast_layer='off',
+            contrast_subtract_segment='off',
+            segment_embed=True,
+            topk_subtract_segment='off',
+        ),
     ),
     'imae': Method(
         'i-MAE',
@@ -123,6 +133,11 @@ class ColumnKind:
     unit: str = '%'
     is_cost: bool = False
 
+    @property
+    def is_result(self) -> bool:
+        """Whether it is of an evaluation, not a cost or what was watched in pre-training."""
+        return not self.is_cost and self.tasks != ('pretrain',)
+
 
 _TOP1 = ('accuracy/top1', 'top1', 'accuracy')
 _BOXES = ('detection', 'instance')
@@ -141,6 +156,13 @@ COLUMNS = {
             ColumnKind(f'{key}_{word}', f'{name} {word}', ('separability',), (f'{when}/{key}',), '')
             for key, name in (('nrmse', 'NRMSE'), ('r2', 'R²'), ('cosine', 'Cosine'))
             for when, word in (('fore', 'before'), ('aft', 'after'))
+        ),
+        ColumnKind('topk_accuracy', 'TopK accuracy', ('pretrain',), ('topk_accuracy',)),
+        ColumnKind(
+            'contrastive_loss', 'Contrastive loss', ('pretrain',), ('contrastive_loss',), ''
+        ),
+        ColumnKind(
+            'contrastive_floor', 'Contrastive floor', ('pretrain',), ('contrastive_loss/floor',), ''
         ),
         ColumnKind('time', 'Pre-training time', unit='s', is_cost=True),
         ColumnKind('device_hours', 'Device hours', unit='h', is_cost=True),
@@ -185,6 +207,8 @@ def unit_of(metric: str) -> tuple[str, bool]:
     """Unit of a metric as evaluators report it, and whether more is better, by its name."""
     leaf = metric.split('/')[-1].lower()
     if 'map' in leaf.split('_'):  # bbox_mAP, segm_mAP_50
+        return 'fraction', True
+    if leaf == 'topk_accuracy':
         return 'fraction', True
     if leaf in ('top1', 'top5', 'miou', 'macc', 'aacc'):
         return '%', True

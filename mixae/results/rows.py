@@ -23,6 +23,7 @@ from mixae.results.names import (
 from mixae.results.published import PublishedResult
 from mixae.results.record import RunRecord
 from mixae.results.table import AS_PUBLISHED, Cell, Column, Row, metric_shown
+from mixae.results.watched import watched_record
 
 
 def key_of(*values) -> str:
@@ -63,17 +64,25 @@ def measured_rows(
     """The rows of records, in order; the columns that they fill are added to `made`."""
     rows: dict[str, Row] = {}
     values: dict[tuple[str, str], list] = defaultdict(list)  # (row, column) -> (value, record)
+    watched: set[tuple] = set()  # (row, pre-training)
     for record in sorted(records, key=lambda record: record['task'] == 'scratch'):
         if record['task'] == 'pretrain':
             continue  # its costs come with the evaluations that used it
         row_key = _row_key(record)
         rows.setdefault(row_key, _measured_row(record)).records.append(record)
         _check_metrics(record, kinds)
-        for kind in kinds:
-            name = metric_shown(kind, record['task'], record['metrics'])
-            if name is not None:
-                value, column = _measured_value(kind, record, name, made)
-                values[row_key, column.id].append((value, record))
+        told = [record]
+        run = row_key, _pretraining_key(record)
+        # All evaluations of one pre-training carry its curves.
+        if run not in watched and (of_pretraining := watched_record(record)):
+            watched.add(run)
+            told.append(of_pretraining)
+        for one in told:
+            for kind in kinds:
+                name = metric_shown(kind, one['task'], one['metrics'])
+                if name is not None:
+                    value, column = _measured_value(kind, one, name, made)
+                    values[row_key, column.id].append((value, one))
     for (row_key, column_id), found in values.items():
         row, defined = rows[row_key], [run for run in found if run[0] is not None]
         if defined:

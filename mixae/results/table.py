@@ -9,6 +9,7 @@ from mixae.errors import TableError
 from mixae.results.names import COLUMNS, METHODS, ColumnKind, dataset_name, method_name
 from mixae.results.published import PublishedResult
 from mixae.results.record import RunRecord
+from mixae.results.watched import watched_metrics
 
 AS_PUBLISHED = 'as published'
 
@@ -189,6 +190,8 @@ def parse_columns(
         TableError: an unknown name, a name given twice, or no name; it lists what there is.
     """
     there = {(record['task'], name) for record in records for name in record['metrics']}
+    if any(name.startswith('pretrain:') for name in names):
+        there |= {('pretrain', name) for record in records for name in watched_metrics(record)}
     there |= {(result.task, result.metric) for result in published}
     kinds = []
     for name in names:
@@ -196,7 +199,7 @@ def parse_columns(
         if name in COLUMNS:
             kinds.append(COLUMNS[name])
         elif colon and (task, metric) in there:
-            kinds.append(ColumnKind(name, f'{task.replace("_", " ")} {metric}', (task,), (metric,)))
+            kinds.append(ColumnKind(name, _header(task, metric), (task,), (metric,)))
         else:
             more = ', '.join(sorted(f'{task}:{metric}' for task, metric in there)) or 'none'
             raise TableError(
@@ -209,6 +212,15 @@ def parse_columns(
         if count > 1:
             raise TableError(f'column {name!r} is asked for {count} times.')
     return kinds
+
+
+def _header(task: str, metric: str) -> str:
+    """Of a column `task:metric`; a line of a curve goes by the name of the curve's own column."""
+    curve, _, line = metric.partition('/')
+    for kind in COLUMNS.values():
+        if task == 'pretrain' and line and (kind.tasks, kind.metrics) == ((task,), (curve,)):
+            return f'{kind.header}, {line}'
+    return f'{task.replace("_", " ")} {metric}'
 
 
 def metric_shown(kind: ColumnKind, task: str, metrics: Iterable[str]) -> str | None:

@@ -1,7 +1,6 @@
 """Curves of training."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mixae.engine.hooks.topk_accuracy import read_curve
 from mixae.errors import DataError
+from mixae.results.watched import at_the_end
 
 
 def curve_rows(source: str | Path) -> list[dict]:
@@ -31,6 +31,7 @@ def curve_rows(source: str | Path) -> list[dict]:
     if not path.is_file():
         raise DataError(f'There is no {path}: MixedAE runs with mixae.TopKAccuracyHook write it.')
     rows = _rows_of_record(path) if path.suffix == '.json' else read_curve(path)
+    rows = [row for row in rows if row['layers']]  # where nothing is selected there is a loss alone
     if not rows:
         raise DataError(f'{path}: no reading of TopK sampling accuracy in it.')
     return rows
@@ -50,10 +51,9 @@ def _rows_of_record(path: Path) -> list[dict]:
     ]
 
 
-def final_accuracy(rows: Sequence[dict], share: float = 0.1) -> dict[str, float]:
-    """Mean accuracy of each layer over the last ``share`` of the readings, at least one."""
-    last = rows[-max(1, math.ceil(share * len(rows))) :]
-    return {n: sum(row['layers'][n] for row in last) / len(last) for n in rows[-1]['layers']}
+def final_accuracy(rows: Sequence[dict]) -> dict[str, float]:
+    """Accuracy of each layer at the end of pre-training, as tables show it."""
+    return {n: at_the_end([row['layers'][n] for row in rows]) for n in rows[-1]['layers']}
 
 
 def plot_topk_accuracy(source: str | Path, path: str | Path, title: str = '') -> Path:

@@ -97,7 +97,8 @@ def reconstruct(model: MAE, images: Tensor, seed: int = 0) -> Reconstruction:
     else:
         latent_BnD = model.backbone(inputs, ids_visible=ids_visible_BV)[0]
     mask_BL, ids_restore_BL = masks_from_visible(ids_visible_BV, L)
-    pred_BLp = undo_normalisation(head, model.neck(latent_BnD, ids_restore_BL), inputs)
+    decode = model.decode if is_mixed else model.neck
+    pred_BLp = undo_normalisation(head, decode(latent_BnD, ids_restore_BL), inputs)
 
     originals = images.cpu().float() / 255
     predictions = to_rgb(head.unpatchify(pred_BLp), preprocessor)

@@ -17,6 +17,7 @@ from mixae.checkpoints.load import FINAL_NORM
 from mixae.derive import derive
 from mixae.engine.hooks.provenance import describe_variant
 from mixae.registry import MODELS
+from mixae.results.names import settings_apart
 
 ROOT = Path(__file__).parents[2] / 'configs'
 METHODS = ('mae', 'mixedae', 'imae')
@@ -26,6 +27,7 @@ TRANSFER = sorted(
     for p in (ROOT / 'transfer').glob('*/*.py')
     if p.stem.rsplit('_', 1)[-1] in ('finetune', 'linear', 'knn', 'scratch')
 )
+MIXEDAE = 'mixedae/vitmini_digits_12e.py'
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_features')
 
 
@@ -55,6 +57,37 @@ def test_what_is_off_in_a_variant_is_false():
     assert describe_variant(load(path)).items() >= on.items()
     told = describe_variant(load(path, overrides=off))
     assert told.items() >= {**on, 'distill': False, 'disentangle': False}.items()
+
+
+def written(path, overrides) -> dict:
+    """The variant as a run describes it: nothing is derived yet."""
+    cfg = Config.fromfile(ROOT / path)
+    cfg.merge_from_dict(overrides)
+    derive(cfg)  # it is a config that can be run
+    return describe_variant(cfg)
+
+
+def test_a_part_that_is_off_is_named_once():
+    variant = written(MIXEDAE, {'model.contrast': None})
+    assert settings_apart('mixedae', variant) == dict(contrast='off')
+
+
+@pytest.mark.parametrize(
+    'option, shown',
+    [
+        ({'model.contrast.layer': 1}, dict(contrast_layer=1)),
+        ({'model.contrast.layer': 0}, dict(contrast_layer=0)),
+        ({'model.contrast.temperature': 0.1}, dict(temperature=0.1)),
+        ({'model.contrast.subtract_segment': True}, dict(contrast_subtract_segment=True)),
+        ({'model.attention.subtract_segment': True}, dict(topk_subtract_segment=True)),
+        ({'model.segment_embed': 'decoder'}, dict(segment_embed='decoder')),
+        ({'model.segment_embed': False}, dict(segment_embed='off')),
+    ],
+    ids=str,
+)
+def test_a_variant_of_the_contrastive_task_shows_what_is_set(option, shown):
+    variant = written(MIXEDAE, option)
+    assert settings_apart('mixedae', variant) == shown
 
 
 def test_nothing_is_left_out():

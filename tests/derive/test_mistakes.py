@@ -86,6 +86,10 @@ MISTAKES = [
     (PRETRAIN, 'optim_wrapper.accumulative_counts=0', r'accumulative_counts=0: expected a whole'),
     (PRETRAIN, 'model.attention.topk=9999', r'topk=9999.*68 tokens'),
     (PRETRAIN, 'model.attention.topk=None', r'topk=None'),
+    (PRETRAIN, 'model.contrast.layer=4', r'contrast\.layer=4: there are layers 0\.\.3'),
+    (PRETRAIN, 'model.contrast.layer=-1', r'contrast\.layer=-1: expected a whole number from 0'),
+    (PRETRAIN, 'model.contrast.layer=last', r"contrast\.layer='last': expected a whole number"),
+    (PRETRAIN, 'model.segment_embed=encoder', r"segment_embed='encoder' is unknown: True, 'decod"),
     (PRETRAIN, 'warmup_iters=3', r'warmup_epochs=1 and warmup_iters=3: give one'),
     # Syntax.
     (PRETRAIN, 'base_lr', r"'base_lr': expected KEY=VALUE"),
@@ -102,6 +106,29 @@ MISTAKES = [
 def test_a_mistake_is_named(config, option, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load(config, option)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (
+            ['model.contrast.subtract_segment=True', 'model.segment_embed=False'],
+            r'model: contrast\.subtract_segment=True with segment_embed=False: .* Set',
+        ),
+        (
+            ['model.attention.subtract_segment=True', 'model.segment_embed=decoder'],
+            r"attention\.subtract_segment=True with segment_embed='decoder'",
+        ),
+        (
+            ['model.attention.subtract_segment=True', 'model.attention.mode=global'],
+            r"attention\.subtract_segment=True goes with mode='topk': 'global' selects no keys",
+        ),
+    ],
+)
+def test_options_that_mean_nothing_together_are_named(options, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(PRETRAIN, *options)
     assert '\n' not in str(caught.value)
 
 

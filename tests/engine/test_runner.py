@@ -17,8 +17,11 @@ from mixae.engine.hooks.topk_accuracy import CURVE_FILE, read_curve
 from mixae.engine.work_dir import checkpoints, latest_checkpoint
 from mixae.errors import ConfigError, MixaeError
 from mixae.evaluation.pseudo_labels import make_pseudo_labels
+from mixae.models.losses.homologous_contrastive import supcon_floor
 from mixae.registry import HOOKS, OPTIM_WRAPPERS
+from mixae.results.names import settings_apart
 from mixae.results.record import read_record
+from mixae.visualization.curves import curve_rows
 
 MIXEDAE = 'mixedae/vitt_cifar10_2000e.py'
 MAE = 'mae/vitt_cifar10_2000e.py'
@@ -303,9 +306,33 @@ def test_the_curve_has_a_line_a_reading_and_travels_in_the_checkpoint(small_conf
     assert [row['epoch'] for row in rows] == [1, 1, 1, 1, 2, 2, 2]
     assert all(set(row['layers']) == {'1', '2'} for row in rows)  # the first layer is global
     assert rows[0]['chance'] == pytest.approx((16 / 4 - 1) / 15)
-    curve = read_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['mixae']['curves']['topk_accuracy']
-    assert curve['x'] == [row['iter'] for row in rows]
-    assert curve['lines']['layer 2'] == [row['layers']['2'] for row in rows]
+    curves = read_checkpoint(tmp_path / 'run' / 'epoch_2.pth')['mixae']['curves']
+    topk, loss = curves['topk_accuracy'], curves['contrastive_loss']
+    assert topk['x'] == loss['x'] == [row['iter'] for row in rows]
+    assert topk['lines']['layer 2'] == [row['layers']['2'] for row in rows]
+    assert loss['lines']['loss'] == [row['contrast'] for row in rows]
+    assert loss['reference'] == pytest.approx(supcon_floor(16, 4, 0.25))
+    assert all(row['contrast'] > loss['reference'] for row in rows)
+
+
+@pytest.mark.parametrize(
+    'off, left',
+    [
+        ({'model.attention.mode': 'global'}, {'contrastive_loss'}),
+        ({'model.contrast': None}, {'topk_accuracy'}),
+        ({'model.attention.mode': 'global', 'model.contrast': None}, None),
+    ],
+    ids=str,
+)
+def test_what_is_off_has_no_curve(small_config, tmp_path, off, left):
+    cfg = small_config(MIXEDAE, epochs=1)
+    cfg.merge_from_dict(off)
+    launch.train(cfg)
+    curves = read_checkpoint(tmp_path / 'run' / 'epoch_1.pth')['mixae'].get('curves')
+    assert (set(curves) if curves else None) == left
+    if 'topk_accuracy' not in (left or ()):
+        with pytest.raises(MixaeError, match='no reading|There is no'):
+            curve_rows(tmp_path / 'run')
 
 
 def test_a_model_without_homologous_attention_is_refused(small_config):
@@ -432,7 +459,8 @@ def test_a_checkpoint_says_what_was_trained(pretrained):
     told = read_checkpoint(pretrained / 'epoch_2.pth')['mixae']
     assert told['method'] == 'mixedae'
     assert told['variant']['mode'] == 'topk'
-    assert told['variant']['mix_ratio'] == 0.25
+    assert told['variant']['topk'] == 'auto'  # a row of a table shows no K that was derived
+    assert settings_apart('mixedae', told['variant']) == {}
     assert told['backbone'] == dict(arch='ViT-16x3', patch_size=8, img_size=32)
     assert (told['dataset'], told['epochs'], told['seed']) == ('cifar10', 2, 0)
     assert told['labels_in_pretraining'] is False

@@ -172,6 +172,51 @@ def test_it_has_no_parameters_of_its_own():
     assert not HomologousAttention(G).state_dict()
 
 
+def scores(attn, x):
+    """Logits of every query and head, (M, N, H, N), by einsum."""
+    qkv = nn.functional.linear(x, attn.qkv.weight, attn.qkv.bias)
+    q, k, _ = (t.reshape(M, N, H, D // H) for t in qkv.split(D, dim=-1))
+    return torch.einsum('mihd,mjhd->mihj', q, k) / (D // H) ** 0.5
+
+
+@PATHS
+@pytest.mark.parametrize('K', [1, 3, 'auto', N])
+def test_topk_by_other_tokens_selects_by_them_and_weights_by_its_own(attn, tokens, K, fused):
+    others = torch.randn(M, N, D, generator=torch.Generator().manual_seed(2))
+    size = n if K == 'auto' else K
+    with torch.no_grad():
+        chosen = scores(attn, others).topk(size, dim=-1).indices
+        largest = scores(attn, tokens).argmax(dim=-1, keepdim=True)
+    keep = torch.zeros(M, N, H, N, dtype=torch.bool).scatter_(-1, chosen, True)
+    # The case that a softmax must be safe in: a query's largest logit is not among those kept.
+    assert (~keep.gather(-1, largest)).any() == (size < N)
+    rows = iter(keep.reshape(-1, N))  # in the order in which the reference asks for them
+    module = HomologousAttention(G, 'topk', K, fused, subtract_segment=True)
+    actual = run(attn, tokens, lambda x: module(attn, x, 1, others.requires_grad_()))
+    expected = run(attn, tokens, lambda x: reference(attn, x, lambda logits, i: next(rows)))
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
+    assert others.grad is None  # what is selected has no gradient
+
+
+@PATHS
+def test_topk_by_the_same_tokens_is_topk(attn, tokens, fused):
+    module = HomologousAttention(G, 'topk', 3, fused)
+    actual = run(attn, tokens, lambda x: module(attn, x, 1, x))
+    expected = run(attn, tokens, lambda x: module(attn, x, 1))
+    for a, b in zip(actual, expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@PATHS
+def test_kept_keys_far_below_the_largest_logit_have_weights(attn, tokens, fused):
+    """exp(logit - the largest of all) would be 0 for every key that is kept."""
+    others = torch.randn(M, N, D, generator=torch.Generator().manual_seed(2))
+    module = HomologousAttention(G, 'topk', 1, fused, subtract_segment=True)
+    out = run(attn, 100 * tokens, lambda x: module(attn, x, 1, others))
+    assert all(t.isfinite().all() for t in out) and out[0].abs().max() > 0
+
+
 def test_unknown_mode_names_the_choices():
     with pytest.raises(ValueError, match="'tpok' is unknown.*global, topk, masked"):
         HomologousAttention(G, 'tpok')
@@ -180,3 +225,9 @@ def test_unknown_mode_names_the_choices():
 def test_topk_below_one_is_named():
     with pytest.raises(ValueError, match='topk=0'):
         HomologousAttention(G, 'topk', 0)
+
+
+@pytest.mark.parametrize('mode', ['global', 'masked'])
+def test_without_a_selection_there_is_nothing_to_subtract_from(mode):
+    with pytest.raises(ValueError, match=f"subtract_segment=True goes with .*'{mode}'"):
+        HomologousAttention(G, mode, subtract_segment=True)

@@ -53,9 +53,9 @@ def model_config(mixed: bool, norm_pix: bool = True) -> dict:
     )
 
 
-def build(mixed: bool, norm_pix: bool = True):
+def build(mixed: bool, norm_pix: bool = True, **options):
     torch.manual_seed(0)
-    cfg = model_config(mixed, norm_pix)
+    cfg = model_config(mixed, norm_pix) | options
     cfg['neck'] |= dict(num_patches=(SIZE // PATCH) ** 2, patch_size=PATCH, embed_dim=16)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return MODELS.build(cfg)
@@ -120,6 +120,15 @@ def test_a_decoder_that_predicts_the_target_gives_the_original(mixed, norm_pix, 
     r = reconstruct(model, images)
     torch.testing.assert_close(r.predictions, r.originals, atol=1e-5, rtol=0)
     assert ("original patches' mean" in r.caption) == norm_pix
+
+
+def test_the_decoder_is_given_its_segment_embedding():
+    predictions = []
+    for value in (0.0, 1.0):
+        model = build(mixed=True, segment_embed='decoder')
+        model.segment_embed.data.fill_(value)
+        predictions.append(reconstruct(model, some_images()).predictions)
+    assert not torch.allclose(*predictions)
 
 
 def test_masks_follow_the_seed_and_leave_the_generator_alone():

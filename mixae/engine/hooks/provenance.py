@@ -127,7 +127,7 @@ class ProvenanceHook(Hook):
         return portable(
             dict(
                 method=runner.cfg.get('method'),
-                variant=describe_variant(runner.cfg) | _pseudo_variant(pseudo),
+                variant=runner.variant | _pseudo_variant(pseudo),
                 backbone=describe_backbone(runner.cfg.model.get('backbone', {})),
                 config=runner.cfg.filename,
                 config_sha256=config_sha256(runner.cfg),
@@ -200,17 +200,20 @@ def _pseudo_variant(pseudo: dict | None) -> dict:
 def describe_variant(cfg: Config) -> dict:
     """What sets a pre-training run apart within its method: the config's ``variant``.
 
-    Each entry names a key of the config by its path, so that an override shows in the tables. What
-    belongs to a part that is off (None) is False; a path that ends in ``type`` says whether the
-    part is there.
+    Each entry names a key of the config by its path, so that an override shows in the tables. Of a
+    part that is off (None) the first entry is False, and the others are left out; a path that ends
+    in ``type`` says whether the part is there.
     """
-    values = {}
+    values, off = {}, set()
     for name, path in (cfg.get('variant') or {}).items():
         *parts, last = path.split('.')
         part = cfg
         for key in parts:
             part = part.get(key) if isinstance(part, Mapping | Config) else None
         if part is None:
+            if tuple(parts) in off:
+                continue
+            off.add(tuple(parts))
             value = False
         else:
             value = True if last == 'type' else part.get(last)

@@ -1,4 +1,4 @@
-"""TopK sampling accuracy of MixedAE, layer by layer, during training."""
+"""TopK sampling accuracy of MixedAE and its contrastive loss, during training."""
 
 import json
 from pathlib import Path
@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mixae.registry import HOOKS
 
 CURVE_FILE = 'topk_accuracy.jsonl'
+LOSS = ('contrast', 'contrast_floor')  # of the losses that MixedAE returns
 
 
 @HOOKS.register_module()
@@ -20,7 +21,8 @@ class TopKAccuracyHook(Hook):
     The mean over layers goes into the log line; each layer's value, with the accuracy of chance,
     goes into ``topk_accuracy.jsonl`` in the work directory, a line a reading
     (:func:`mixae.visualization.curves.plot_topk_accuracy` draws it). About 70-80 % is the paper's
-    picture; under 60 % homologous attention isolates nothing.
+    picture; under 60 % homologous attention isolates nothing. Beside it stand the contrastive
+    loss, unweighted, and its floor. The curves of both travel in the checkpoint.
 
     Args:
         interval (int): Iterations between readings. Defaults to 50.
@@ -46,13 +48,15 @@ class TopKAccuracyHook(Hook):
         self.attention.watch = runner.iter == 0 or (runner.iter + 1) % self.interval == 0
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
-        if not self.attention.watch or not self.attention.accuracy:
+        if not self.attention.watch:
             return
         accuracy = {layer: value.item() for layer, value in self.attention.accuracy.items()}
-        runner.message_hub.update_scalar(
-            'train/topk_accuracy', sum(accuracy.values()) / len(accuracy)
-        )
-        if not is_main_process():
+        if accuracy:
+            runner.message_hub.update_scalar(
+                'train/topk_accuracy', sum(accuracy.values()) / len(accuracy)
+            )
+        loss = {name: outputs[name].item() for name in LOSS if name in (outputs or {})}
+        if not (accuracy or loss) or not is_main_process():
             return
         groups = self.attention.groups
         row = dict(
@@ -60,6 +64,7 @@ class TopKAccuracyHook(Hook):
             epoch=runner.epoch + 1,
             chance=(self.num_patches // groups - 1) / (self.num_patches - 1),
             layers=accuracy,
+            **loss,
         )
         path = Path(runner.work_dir) / CURVE_FILE
         if self._begins:
@@ -71,22 +76,31 @@ class TopKAccuracyHook(Hook):
             file.write(json.dumps(row) + '\n')
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Carry the curve in the checkpoint, for the records of its evaluations."""
+        """Carry the curves in the checkpoint, for the records of its evaluations."""
         path, iterations = Path(runner.work_dir) / CURVE_FILE, checkpoint['meta']['iter']
         rows = [row for row in read_curve(path) if row['iter'] <= iterations]
         rows = rows[:: max(1, len(rows) // 50)]
-        if not rows:
-            return
-        layers = list(rows[0]['layers'])
-        curve = dict(
-            x_label='iteration',
-            y_label='TopK sampling accuracy',
-            x=[row['iter'] for row in rows],
-            lines={f'layer {n}': [row['layers'][n] for row in rows] for n in layers},
-            reference=rows[0]['chance'],
-            reference_label='chance',
-        )
-        checkpoint.setdefault('mixae', {})['curves'] = dict(topk_accuracy=curve)
+        curves = {}
+        if rows and rows[0]['layers']:
+            curves['topk_accuracy'] = dict(
+                x_label='iteration',
+                y_label='TopK sampling accuracy',
+                x=[row['iter'] for row in rows],
+                lines={f'layer {n}': [row['layers'][n] for row in rows] for n in rows[0]['layers']},
+                reference=rows[0]['chance'],
+                reference_label='chance',
+            )
+        if rows and 'contrast' in rows[0]:
+            curves['contrastive_loss'] = dict(
+                x_label='iteration',
+                y_label='homologous contrastive loss',
+                x=[row['iter'] for row in rows],
+                lines=dict(loss=[row['contrast'] for row in rows]),
+                reference=rows[0]['contrast_floor'],
+                reference_label='floor',
+            )
+        if curves:
+            checkpoint.setdefault('mixae', {})['curves'] = curves
 
 
 def read_curve(path: str | Path) -> list[dict]:

@@ -252,15 +252,35 @@ class MaskedViT(MAEViT):
         return torch.cat([cls_B1D, visible_BVD], dim=1)
 
     def encode(self, x_BND: Tensor, attention: Callable | None = None) -> Tensor:
-        """Transformer layers and the final norm on embedded tokens.
+        """Transformer layers and the final norm on embedded tokens; see :meth:`run_layers`."""
+        return self.norm(self.run_layers(x_BND, attention))
+
+    def run_layers(
+        self,
+        x_BND: Tensor,
+        attention: Callable | None = None,
+        start: int = 0,
+        stop: int | None = None,
+        offset: Tensor | None = None,
+    ) -> Tensor:
+        """The residual stream after layers ``start`` to ``stop - 1``, before any final norm.
 
         Args:
-            x_BND (Tensor): Tokens.
+            x_BND (Tensor): Embedded tokens, or the residual stream before layer ``start``.
             attention (Callable, optional): Called as ``attention(layer.attn, x, layer_index)`` in
                 place of each layer's attention (:class:`HomologousAttention`).
+            start (int): The first layer. Defaults to 0.
+            stop (int, optional): The layer before which it ends. Defaults to None: the last is run.
+            offset (Tensor, optional): Hands ``attention`` a fourth argument, the tokens of the
+                layer without this part of the residual stream, for decisions only: they have no
+                gradient. Defaults to None.
         """
-        for i, layer in enumerate(self.layers):
-            x_BND = self._run_layer(layer, x_BND, attention, i)
+        for i in range(self.num_layers)[start:stop]:
+            x_BND = self._run_layer(self.layers[i], x_BND, attention, i, offset)
+        return x_BND
+
+    def norm(self, x_BND: Tensor) -> Tensor:
+        """The final norm, where the encoder has one."""
         return self.ln1(x_BND) if self.final_norm else x_BND
 
     def features(self, x: Tensor) -> tuple:
@@ -289,7 +309,7 @@ class MaskedViT(MAEViT):
             if i not in self.out_indices:
                 continue
             last = i == self.num_layers - 1
-            out_BND = self.ln1(x_BND) if self.norm_outputs or (last and self.final_norm) else x_BND
+            out_BND = self.norm(x_BND) if self.norm_outputs or last else x_BND
             outs.append(self._format_output(out_BND, grid))
         return tuple(outs)
 
@@ -308,12 +328,21 @@ class MaskedViT(MAEViT):
         return super()._format_output(x_BND, grid)
 
     def _run_layer(
-        self, layer: nn.Module, x_BND: Tensor, attention: Callable | None = None, index: int = 0
+        self,
+        layer: nn.Module,
+        x_BND: Tensor,
+        attention: Callable | None = None,
+        index: int = 0,
+        offset: Tensor | None = None,
     ) -> Tensor:
         def run(x):
             if attention is None:
                 return layer(x)
-            x = x + attention(layer.attn, layer.ln1(x), index)
+            more = ()
+            if offset is not None:
+                with torch.no_grad():
+                    more = (layer.ln1(x - offset),)
+            x = x + attention(layer.attn, layer.ln1(x), index, *more)
             return layer.ffn(layer.ln2(x), identity=x)
 
         if self.with_cp and x_BND.requires_grad:

@@ -35,6 +35,9 @@ class HomologousAttention(nn.Module):
         fused (bool): Take the fast path: on a GPU torch's fused attention under the boolean mask
             that TopK gives, on a CPU :class:`TopKAttention`. False is the plain dense path, step
             by step in autograd; all keep the same keys. Defaults to True.
+        subtract_segment (bool): TopK selects by the logits of tokens without the segment
+            embedding; the attention weights stay those of the tokens as they are **(ours)**. It
+            costs each layer another projection. Defaults to False.
 
     Attributes:
         watch (bool): While True, :attr:`accuracy` is filled at each forward pass.
@@ -42,7 +45,12 @@ class HomologousAttention(nn.Module):
     """
 
     def __init__(
-        self, groups: int, mode: str = 'topk', topk: int | str = 'auto', fused: bool = True
+        self,
+        groups: int,
+        mode: str = 'topk',
+        topk: int | str = 'auto',
+        fused: bool = True,
+        subtract_segment: bool = False,
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -51,23 +59,35 @@ class HomologousAttention(nn.Module):
             )
         if topk != 'auto' and (not isinstance(topk, int) or topk < 1):
             raise ValueError(f"topk={topk!r}: a number of keys from 1, or 'auto'.")
+        if subtract_segment and mode != 'topk':
+            raise ValueError(
+                f"attention.subtract_segment=True goes with mode='topk': {mode!r} selects no keys."
+            )
         self.groups = groups
         self.mode = mode
         self.topk = topk
         self.fused = fused
+        self.subtract_segment = subtract_segment
         self.watch = False
         self.accuracy: dict[int, Tensor] = {}
 
     def extra_repr(self) -> str:
-        return f'groups={self.groups}, mode={self.mode!r}, topk={self.topk}, fused={self.fused}'
+        return (
+            f'groups={self.groups}, mode={self.mode!r}, topk={self.topk}, fused={self.fused}, '
+            f'subtract_segment={self.subtract_segment}'
+        )
 
-    def forward(self, attn: nn.Module, x_MND: Tensor, layer: int) -> Tensor:
+    def forward(
+        self, attn: nn.Module, x_MND: Tensor, layer: int, scored_MND: Tensor | None = None
+    ) -> Tensor:
         """Attend within mixed samples.
 
         Args:
             attn (nn.Module): The layer's ``MultiheadAttention`` of mmpretrain.
             x_MND (Tensor): Normalised tokens of the mixed samples.
             layer (int): The layer's index; 0 stays global in ``topk``.
+            scored_MND (Tensor, optional): The tokens by whose logits TopK selects, normalised
+                alike. Defaults to None: ``x_MND``.
 
         Returns:
             Tensor: The layer's attention output, (M, N, D).
@@ -79,20 +99,31 @@ class HomologousAttention(nn.Module):
             # Seeing only one's own image is attention over the unmixed sequences.
             return attn(x_MND.reshape(M * self.groups, N // self.groups, D)).reshape(M, N, D)
 
-        qkv = attn.qkv(x_MND).reshape(M, N, 3, attn.num_heads, attn.head_dims)
-        q_MHNd, k_MHNd, v_MHNd = qkv.permute(2, 0, 3, 1, 4)
+        q_MHNd, k_MHNd, v_MHNd = project(attn, x_MND)
         topk = N // self.groups if self.topk == 'auto' else min(self.topk, N)
+        keep_MHNN = None
+        if scored_MND is not None:
+            with torch.no_grad():
+                keep_MHNN = topk_mask(logits(*project(attn, scored_MND)[:2]), topk)
         if not self.fused:
-            out_MHNd, keep_MHNN = dense_attention(q_MHNd, k_MHNd, v_MHNd, topk)
+            out_MHNd, keep_MHNN = dense_attention(q_MHNd, k_MHNd, v_MHNd, topk, keep_MHNN)
         elif x_MND.is_cuda:
-            keep_MHNN = topk_mask(logits(q_MHNd.detach(), k_MHNd.detach()), topk)
+            if keep_MHNN is None:
+                keep_MHNN = topk_mask(logits(q_MHNd.detach(), k_MHNd.detach()), topk)
             out_MHNd = F.scaled_dot_product_attention(q_MHNd, k_MHNd, v_MHNd, attn_mask=keep_MHNN)
         else:
-            out_MHNd, keep_MHNN = TopKAttention.apply(q_MHNd, k_MHNd, v_MHNd, topk)
+            out_MHNd, keep_MHNN = TopKAttention.apply(q_MHNd, k_MHNd, v_MHNd, topk, keep_MHNN)
         if self.watch:
             self.accuracy[layer] = topk_accuracy(keep_MHNN, self.groups)
         out_MND = attn.proj(out_MHNd.transpose(1, 2).reshape(M, N, D))
         return attn.out_drop(attn.gamma1(attn.proj_drop(out_MND)))
+
+
+def project(attn: nn.Module, x_MND: Tensor) -> Tensor:
+    """q, k and v of a layer's ``MultiheadAttention``, (3, M, H, N, d)."""
+    M, N, _ = x_MND.shape
+    qkv = attn.qkv(x_MND).reshape(M, N, 3, attn.num_heads, attn.head_dims)
+    return qkv.permute(2, 0, 3, 1, 4)
 
 
 def logits(q_MHNd: Tensor, k_MHNd: Tensor) -> Tensor:
@@ -119,11 +150,15 @@ def kth_largest(logits_MHNN: Tensor, topk: int) -> Tensor:
 
 
 def dense_attention(
-    q_MHNd: Tensor, k_MHNd: Tensor, v_MHNd: Tensor, topk: int
+    q_MHNd: Tensor, k_MHNd: Tensor, v_MHNd: Tensor, topk: int, keep_MHNN: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """softmax(TopK(q k^T / sqrt(d))) v as it is written, and the keys kept (bool)."""
+    """softmax(TopK(q k^T / sqrt(d))) v as it is written, and the keys kept (bool).
+
+    ``keep_MHNN`` says which these are, where they were selected by other logits.
+    """
     logits_MHNN = logits(q_MHNd, k_MHNd)
-    keep_MHNN = topk_mask(logits_MHNN.detach(), topk)
+    if keep_MHNN is None:
+        keep_MHNN = topk_mask(logits_MHNN.detach(), topk)
     weights_MHNN = logits_MHNN.masked_fill(~keep_MHNN, -torch.inf).softmax(dim=-1)
     return weights_MHNN.to(v_MHNd.dtype) @ v_MHNd, keep_MHNN
 
@@ -137,13 +172,21 @@ class TopKAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, q_MHNd: Tensor, k_MHNd: Tensor, v_MHNd: Tensor, topk: int
+        ctx,
+        q_MHNd: Tensor,
+        k_MHNd: Tensor,
+        v_MHNd: Tensor,
+        topk: int,
+        keep_MHNN: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         # Slices of qkv are strided; each is read in several batched products.
         q_MHNd, k_MHNd, v_MHNd = (x.contiguous() for x in (q_MHNd, k_MHNd, v_MHNd))
         weights_MHNN = logits(q_MHNd, k_MHNd)
-        keep_MHNN = topk_mask(weights_MHNN, topk)
-        # The softmax over the kept keys; the largest logit is always among them.
+        # The softmax over the kept keys; the largest logit is among them, or is taken out.
+        if keep_MHNN is None:
+            keep_MHNN = topk_mask(weights_MHNN, topk)
+        else:
+            weights_MHNN.masked_fill_(~keep_MHNN, -torch.inf)
         weights_MHNN.sub_(weights_MHNN.amax(dim=-1, keepdim=True)).exp_().mul_(keep_MHNN)
         weights_MHNN.div_(weights_MHNN.sum(dim=-1, keepdim=True))
         weights_MHNN = weights_MHNN.to(v_MHNd.dtype)
@@ -163,7 +206,8 @@ class TopKAttention(torch.autograd.Function):
         dlogits_MHNN.addcmul_(weights_MHNN, dlogits_MHNN.sum(dim=-1, keepdim=True), value=-1)
         grad_q_MHNd = (dlogits_MHNN @ k_MHNd).mul_(scale)
         grad_k_MHNd = (dlogits_MHNN.transpose(-2, -1) @ q_MHNd).mul_(scale)
-        return grad_q_MHNd, grad_k_MHNd, weights_MHNN.transpose(-2, -1) @ grad_MHNd, None
+        grad_v_MHNd = weights_MHNN.transpose(-2, -1) @ grad_MHNd
+        return grad_q_MHNd, grad_k_MHNd, grad_v_MHNd, None, None
 
 
 @torch.no_grad()

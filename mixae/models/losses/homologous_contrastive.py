@@ -29,6 +29,12 @@ class HomologousContrastiveLoss(BaseModule):
         temperature (float): tau **(ours: the paper's summary gives none)**. Defaults to 0.25.
         weight (float): lambda, the weight beside the reconstruction loss **(ours)**. Defaults to
             0.1.
+        layer (int, optional): Compare the features of this layer, 0 for the first, after the
+            encoder's final norm **(ours)**. Defaults to None: those of the last layer.
+        subtract_segment (bool): Compare tokens less the segment embedding, which otherwise tells
+            the images apart by itself **(ours)**. Defaults to False.
+
+    What ``layer`` and ``subtract_segment`` ask for, :class:`MixedAE` hands in.
     """
 
     def __init__(
@@ -37,6 +43,8 @@ class HomologousContrastiveLoss(BaseModule):
         proj_dim: int = 128,
         temperature: float = 0.25,
         weight: float = 0.1,
+        layer: int | None = None,
+        subtract_segment: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -46,6 +54,8 @@ class HomologousContrastiveLoss(BaseModule):
             raise ValueError(f'weight={weight} must not be negative.')
         self.temperature = temperature
         self.weight = weight
+        self.layer = layer
+        self.subtract_segment = subtract_segment
         self.projector = nn.Sequential(
             nn.Linear(in_dim, proj_dim), nn.GELU(), nn.Linear(proj_dim, proj_dim)
         )

@@ -7,6 +7,9 @@ V = L/G visible patches an image, n = V + 1 tokens an image (class token first),
 mixed sample, D encoder width, P values a patch.
 """
 
+from collections.abc import Mapping
+from functools import partial
+
 import torch
 from mmengine.model.weight_init import trunc_normal_
 from mmpretrain.models import MAE
@@ -17,6 +20,9 @@ from mixae.models.layers.homologous_attention import HomologousAttention
 from mixae.models.layers.masking import masks_from_visible
 from mixae.models.layers.mixing import check_group, complementary_masks, group_size, mix, unmix
 from mixae.registry import MODELS
+
+# By `segment_embed`: before what it is added to the tokens.
+SEGMENT_IN = {True: 'encoder', 'decoder': 'decoder', False: None}
 
 
 @MODELS.register_module()
@@ -35,16 +41,20 @@ class MixedAE(MAE):
         mix_ratio (float): The paper's r, at most 0.5; G = 1/r images are mixed, and 1 - r of each
             is masked. Defaults to 0.25.
         attention (dict): Options of :class:`HomologousAttention`: ``mode`` ('topk', 'global',
-            'masked'), ``topk``, ``fused``. Defaults to ``dict(mode='topk')``.
-        segment_embed (bool): One learnable vector for each image index of a group, added to that
-            image's tokens. Without it the G class tokens of a group stay identical to each other
-            in 'global' and 'topk'. Pre-training only. Defaults to True.
-        contrast (dict, optional): The homologous contrastive loss; None turns it off.
+            'masked'), ``topk``, ``fused``, ``subtract_segment``. Defaults to ``dict(mode='topk')``.
+        segment_embed (bool | str): One learnable vector for each image index of a group, added to
+            that image's tokens: before the encoder (True), or before the decoder alone
+            ('decoder', **ours**). Without it in the encoder the G class tokens of a group stay
+            identical to each other in 'global' and 'topk'. Pre-training only. Defaults to True.
+        contrast (dict, optional): The homologous contrastive loss, a
+            :class:`HomologousContrastiveLoss`; None turns it off.
         **kwargs: Of mmpretrain's ``MAE``: data_preprocessor, init_cfg.
 
     Raises:
         ValueError: mix_ratio outside (0, 0.5], G that does not divide L (here) or the batch (at
-            the first step; the Runner checks it at start), an unknown attention mode.
+            the first step; the Runner checks it at start), an unknown attention mode, a
+            ``contrast.layer`` that the encoder has not, a ``subtract_segment`` where the encoder's
+            tokens have no segment embedding.
     """
 
     def __init__(
@@ -54,7 +64,7 @@ class MixedAE(MAE):
         head: dict,
         mix_ratio: float = 0.25,
         attention: dict | None = None,
-        segment_embed: bool = True,
+        segment_embed: bool | str = True,
         contrast: dict | None = None,
         **kwargs,
     ) -> None:
@@ -62,6 +72,9 @@ class MixedAE(MAE):
         self.groups = group_size(mix_ratio)
         check_group(self.groups, self.backbone.num_patches, self.groups)
         self.attention = HomologousAttention(self.groups, **(attention or {}))
+        check_segment(segment_embed, self.attention, contrast)
+        check_layer(contrast, self.backbone.num_layers)
+        self.segment_in = SEGMENT_IN[segment_embed]
         width = self.backbone.embed_dims
         self.segment_embed = (
             nn.Parameter(torch.zeros(self.groups, width)) if segment_embed else None
@@ -76,7 +89,9 @@ class MixedAE(MAE):
         attention = options.get('attention') or {}
         facts.check(attention, HomologousAttention, 'model.attention')
         facts.fill(attention, topk=num_patches // groups + 1)
-        HomologousAttention(groups, **attention)  # has no weights, and checks its options
+        module = HomologousAttention(groups, **attention)  # has no weights, and checks its options
+        check_segment(options.get('segment_embed', True), module, options.get('contrast'))
+        check_layer(options.get('contrast'), facts.encoder['depth'])
         if (topk := attention.get('topk', 1)) > num_patches + groups:
             raise ConfigError(
                 f'model.attention.topk={topk}: a mixed sample has {num_patches + groups} tokens.'
@@ -108,13 +123,43 @@ class MixedAE(MAE):
             inputs (Tensor): Images, (B, 3, H, W); consecutive G form a group.
             ids_visible_BV (Tensor): What each image gives to its mixed sample.
         """
-        x_BnD = self.backbone.embed_visible(inputs, ids_visible_BV)
-        if self.segment_embed is not None:
-            segments_B1D = self.segment_embed.repeat(len(inputs) // self.groups, 1)[:, None]
-            x_BnD = x_BnD + segments_B1D.to(x_BnD.dtype)
+        return self._encode(inputs, ids_visible_BV)[0]
+
+    def decode(self, latent_BnD: Tensor, ids_restore_BL: Tensor) -> Tensor:
+        """The decoder's prediction of every patch of each image, (B, L, P)."""
+        if self.segment_in == 'decoder':
+            latent_BnD = latent_BnD + self._segments(latent_BnD)
+        return self.neck(latent_BnD, ids_restore_BL)
+
+    def _segments(self, x_BnD: Tensor) -> Tensor:
+        """The segment embedding of each image, (B, 1, D)."""
+        segments_B1D = self.segment_embed.repeat(len(x_BnD) // self.groups, 1)[:, None]
+        return segments_B1D.to(x_BnD.dtype)
+
+    def _encode(self, inputs: Tensor, ids_visible_BV: Tensor) -> tuple[Tensor, Tensor]:
+        """The latent tokens, and those that the contrastive loss compares, each (B, n, D)."""
+        backbone, contrast = self.backbone, self.contrast
+        x_BnD = backbone.embed_visible(inputs, ids_visible_BV)
+        if self.segment_in == 'encoder':
+            x_BnD = x_BnD + self._segments(x_BnD)
         mixed_MND = mix(x_BnD, self.groups)  # Sec. 3.1
-        encoded_MND = self.backbone.encode(mixed_MND, self.attention)  # Sec. 3.2
-        return unmix(encoded_MND, self.groups)
+        offset_MND = None
+        if self.attention.subtract_segment:
+            offset_MND = mix(self._segments(x_BnD).detach().expand_as(x_BnD), self.groups)
+        run = partial(backbone.run_layers, attention=self.attention, offset=offset_MND)
+        layer = None if contrast is None else contrast.layer
+        stop = backbone.num_layers if layer is None else layer + 1
+        stream_MND = run(mixed_MND, stop=stop)  # Sec. 3.2
+        latent_BnD = unmix(backbone.norm(run(stream_MND, start=stop)), self.groups)
+        if contrast is None or not (contrast.subtract_segment or stop < backbone.num_layers):
+            return latent_BnD, latent_BnD
+        stream_BnD = unmix(stream_MND, self.groups)
+        if contrast.subtract_segment:
+            # The segment embedding is a term of the residual stream, to which layers only add: it
+            # can be taken off there, but not after the norm, which scales every token by its own
+            # deviation. What layers have computed from it stays.
+            stream_BnD = stream_BnD - self._segments(stream_BnD)
+        return latent_BnD, backbone.norm(stream_BnD)
 
     def loss(self, inputs: Tensor, data_samples: list, **kwargs) -> dict[str, Tensor]:
         """Reconstruction loss of every image plus lambda times the homologous contrastive loss.
@@ -124,15 +169,40 @@ class MixedAE(MAE):
             it ``contrast`` (unweighted) and ``contrast_floor``, the least it can be.
         """
         ids_visible_BV = self.draw_visible(inputs)
-        latent_BnD = self.encode(inputs, ids_visible_BV)
+        latent_BnD, compared_BnD = self._encode(inputs, ids_visible_BV)
         mask_BL, ids_restore_BL = masks_from_visible(ids_visible_BV, self.backbone.num_patches)
-        pred_BLP = self.neck(latent_BnD, ids_restore_BL)
+        pred_BLP = self.decode(latent_BnD, ids_restore_BL)
         losses = dict(loss_recon=self.head.loss(pred_BLP, inputs, mask_BL))
         if self.contrast is not None:
             L = self.backbone.num_patches
-            patches_MLD = latent_BnD[:, 1:].reshape(len(inputs) // self.groups, L, -1)
+            patches_MLD = compared_BnD[:, 1:].reshape(len(inputs) // self.groups, L, -1)
             contrast = self.contrast(patches_MLD, self.groups)
             losses['loss_contrast'] = self.contrast.weight * contrast
             losses['contrast'] = contrast.detach()
             losses['contrast_floor'] = contrast.new_tensor(self.contrast.floor(L, self.groups))
         return losses
+
+
+def check_segment(
+    segment_embed: bool | str, attention: HomologousAttention, contrast: Mapping | None
+) -> None:
+    """Raise ValueError where the segment embedding is none, or is subtracted but not there."""
+    if segment_embed not in list(SEGMENT_IN):
+        raise ValueError(f"segment_embed={segment_embed!r} is unknown: True, 'decoder' or False.")
+    parts = dict(attention=attention.subtract_segment)
+    parts['contrast'] = bool(contrast and contrast.get('subtract_segment'))
+    wrong = ' and '.join(f'{part}.subtract_segment=True' for part, on in parts.items() if on)
+    if wrong and SEGMENT_IN[segment_embed] != 'encoder':
+        raise ValueError(
+            f"{wrong} with segment_embed={segment_embed!r}: the encoder's tokens have no segment "
+            'embedding to subtract. Set segment_embed=True, or subtract_segment=False.'
+        )
+
+
+def check_layer(contrast: Mapping | None, depth: int) -> None:
+    """Raise ValueError where the loss compares features of a layer that the encoder has not."""
+    layer = contrast and contrast.get('layer')
+    if layer is not None and not 0 <= layer < depth:
+        raise ValueError(
+            f'contrast.layer={layer}: there are layers 0..{depth - 1}; None is the last.'
+        )

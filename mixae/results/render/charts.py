@@ -25,7 +25,7 @@ SERIES = (
 )
 MARKERS = 'osD^vP'
 MOST = 12  # series in a chart: more cannot be told apart
-MOST_CURVES = 8  # charts of curves on a page
+MOST_CURVES = 24  # charts of curves on a page
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def cost_charts(table: Table) -> list[Chart]:
     costs = costs or [c for c in table.columns if c.kind.is_cost]
     charts = []
     for column in table.columns:
-        for cost in costs if not column.kind.is_cost else ():
+        for cost in costs if column.kind.is_result else ():
             series, left_out = _series(table.rows, column, cost)
             if series:
                 charts.append(_cost_chart(series, column, cost, left_out))
