@@ -71,7 +71,10 @@ def tool(tmp_path, monkeypatch, capsys):
         (f'{SUITE} {DEMO} --seeds 0.5', "argument --seeds: invalid int value: '0.5'"),
         # Words that are not known.
         (f'{SUITE} {DEMO} --only mae_seed0/liner', 'no run .*did you mean mae_seed0/linear'),
-        (f'{SUITE} {DEMO} --only mae_seed7/linear', "Suite demo has no run 'mae_seed7/linear'; did"),
+        (
+            f'{SUITE} {DEMO} --only mae_seed7/linear',
+            "Suite demo has no run 'mae_seed7/linear'; did",
+        ),
         (f'{SUITE} {DEMO} --on-change maybe', "--on-change: invalid choice: 'maybe'"),
         (f'{SUITE} {DEMO} --launcher pbs', "--launcher: invalid choice: 'pbs'"),
         (f'{SUITE} {DEMO} --job', 'argument --jobs: expected one argument'),

@@ -6,13 +6,8 @@ title = 'The contrastive task of MixedAE and the segment embedding (digit scenes
 seeds = [0, 1, 2]
 prepare = ['classification']
 
-_config = 'configs/mixedae/vitmini_digits_12e.py'
-_budget = {  # lr 1.5e-3
-    'train_cfg.max_epochs': 20,
-    'warmup_epochs': 1,
-    'train_dataloader.batch_size': 64,
-    'base_lr': 6e-3,
-}
+_config = 'configs/mixedae/vitmini_digits_24e.py'
+_budget = {'train_cfg.max_epochs': 20}
 _finetune = {'train_cfg.max_epochs': 6}
 
 _loss, _topk = 'model.contrast.subtract_segment', 'model.attention.subtract_segment'
@@ -54,4 +49,4 @@ evaluate = dict(
 columns = ['linear', 'finetune', 'topk_accuracy']
 columns += [f'pretrain:topk_accuracy/layer {_layer}' for _layer in (1, 2, 3)]
 columns += ['contrastive_loss', 'contrastive_floor', 'time']
-checks = ['pretraining_pays', 'topk_isolates']
+checks = dict(pretraining_pays=dict(linear=dict(gain=15)), topk_isolates=dict())
