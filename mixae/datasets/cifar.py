@@ -8,6 +8,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from mixae.datasets.about import write_about
 from mixae.datasets.folders import SUFFIXES, list_files
 from mixae.errors import ConfigError, DataError
+from mixae.files import replace_whole
 
 CIFAR = {'cifar10': CIFAR10, 'cifar100': CIFAR100}
 IMAGES = {'train': 50_000, 'test': 10_000}
@@ -28,8 +29,8 @@ def prepare_cifar(name: str, out: str | Path, download: bool = True) -> Path:
 
     Raises:
         ConfigError: Another ``name``.
-        DataError: No archive and no way to fetch it (says where to put it), or a folder that
-            cannot be written.
+        DataError: No archive and no way to fetch it (says where to put it).
+        OutputError: A file that cannot be written.
     """
     if name not in CIFAR:
         raise ConfigError(f'{name!r} is not prepared here: choose one of {", ".join(CIFAR)}.')
@@ -47,17 +48,11 @@ def prepare_cifar(name: str, out: str | Path, download: bool = True) -> Path:
             image, label = data[i]
             path = out / split / data.classes[label] / f'{i:05d}.png'
             if not path.exists():
-                draft = path.with_name(f'.{path.name}.tmp')  # a kill leaves no half of an image
-                image.save(draft, 'PNG')
-                draft.rename(path)
+                with replace_whole(path) as draft:  # a kill leaves no half of an image
+                    image.save(draft)
 
         print(f'{name} {split}')
-        try:
-            for folder in data.classes:
-                (out / split / folder).mkdir(parents=True, exist_ok=True)
-            track_progress(write, range(len(data)))
-        except OSError as error:
-            raise DataError(f'{out} cannot be written: {error.strerror or error}.') from error
+        track_progress(write, range(len(data)))
     describe_folder(out, name, f'{name.upper().replace("CIFAR", "CIFAR-")}, lossless')
     return out
 

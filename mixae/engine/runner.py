@@ -115,7 +115,7 @@ class MixaeRunner(Runner):
         """As mmengine's; an option that a component refuses is an error of the config."""
         try:
             return super().build_model(model)
-        except CheckpointError:
+        except MixaeError:
             raise
         except ValueError as error:
             raise ConfigError(str(error)) from error

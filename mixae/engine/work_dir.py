@@ -1,5 +1,6 @@
 """The work directory of a training run: whose it is, and what an earlier run left in it."""
 
+import logging
 import os
 import socket
 import time
@@ -9,6 +10,7 @@ from typing import IO
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 
 from mixae.checkpoints.read import read_checkpoint
@@ -36,6 +38,8 @@ def checkpoints(work_dir: str | Path) -> list[Path]:
 def latest_checkpoint(work_dir: str | Path) -> Path:
     """The newest training checkpoint of a work directory that can be read.
 
+    A warning names each newer one that cannot.
+
     Raises:
         ConfigError: If there is none.
     """
@@ -43,8 +47,8 @@ def latest_checkpoint(work_dir: str | Path) -> Path:
         try:
             read_checkpoint(path)
             return path
-        except CheckpointError:
-            continue
+        except CheckpointError as error:
+            print_log(f'{error} It is passed over.', logger='current', level=logging.WARNING)
     raise ConfigError(
         f'resume: there is no checkpoint to resume in {work_dir}. Drop --resume to start a new '
         'run, or name the work directory of the one to continue with --work-dir.'

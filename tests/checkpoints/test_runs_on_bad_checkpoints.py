@@ -135,13 +135,19 @@ def test_a_run_with_another_optimiser_does_not_go_on(pretrained, small_config):
         launch.train(cfg, resume=str(path))
 
 
-def test_a_damaged_newest_checkpoint_is_passed_over(pretrained, tmp_path):
+def test_a_damaged_newest_checkpoint_is_passed_over_and_named(pretrained, tmp_path, monkeypatch):
     work_dir = tmp_path / 'run'
     shutil.copytree(pretrained, work_dir)
     damaged = bytearray((work_dir / 'epoch_1.pth').read_bytes())
     damaged[len(damaged) // 2] ^= 1
     (work_dir / 'epoch_2.pth').write_bytes(damaged)
+    lines = []
+    monkeypatch.setattr(
+        'mixae.engine.work_dir.print_log', lambda message, **_: lines.append(message)
+    )
     assert latest_checkpoint(work_dir).name == 'epoch_1.pth'
+    (line,) = lines
+    assert f'{work_dir}/epoch_2.pth is damaged' in line and 'passed over' in line
 
 
 def test_a_planted_link_is_not_written_through(pretrained, small_config, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,6 +56,27 @@ def test_repeating_completes_what_is_missing(original):
     lost.unlink()
     prepare_cifar('cifar10', out, download=False)
     assert lost.exists()
+
+
+def test_a_kill_while_writing_leaves_no_half_of_an_image(original, monkeypatch):
+    out, _ = original
+
+    def killed(self, path, *args, **kwargs):
+        Path(path).write_bytes(b'half')
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Image.Image, 'save', killed)
+        prepare_cifar('cifar10', out, download=False)
+    assert not list(out.rglob('*.png'))
+    prepare_cifar('cifar10', out, download=False)  # nothing half is taken for done
+
+
+def test_a_folder_that_cannot_be_written_is_named(original):
+    out, _ = original
+    (out / 'train').write_text('in the way')
+    with pytest.raises(MixaeError, match=r'train/class0/00000\.png cannot be written'):
+        prepare_cifar('cifar10', out, download=False)
 
 
 def test_no_archive_says_where_to_put_it(tmp_path):

@@ -14,8 +14,9 @@ from mmengine.runner import Runner
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine import launch
 from mixae.engine.hooks.topk_accuracy import CURVE_FILE, read_curve
+from mixae.engine.runner import MixaeRunner
 from mixae.engine.work_dir import checkpoints, latest_checkpoint
-from mixae.errors import ConfigError, MixaeError
+from mixae.errors import CheckpointError, ConfigError, DataError, MixaeError
 from mixae.evaluation.pseudo_labels import make_pseudo_labels
 from mixae.models.losses.homologous_contrastive import supcon_floor
 from mixae.registry import HOOKS, OPTIM_WRAPPERS
@@ -173,6 +174,16 @@ def test_an_earlier_run_is_not_written_over(pretrained, small_config):
     with pytest.raises(ConfigError, match='--resume to continue it, .* --overwrite'):
         launch.train(small_config(MIXEDAE, pretrained))
     assert {p: p.read_bytes() for p in checkpoints(pretrained)} == before
+
+
+@pytest.mark.parametrize('error', [ConfigError, CheckpointError, DataError])
+def test_a_message_from_a_component_keeps_its_kind(monkeypatch, error):
+    def refuse(self, model):
+        raise error('refused')
+
+    monkeypatch.setattr(Runner, 'build_model', refuse)
+    with pytest.raises(error, match='refused'):
+        MixaeRunner.__new__(MixaeRunner).build_model({})
 
 
 def test_a_data_set_smaller_than_a_batch_is_named(small_config):

@@ -2,22 +2,27 @@
 
 ``MIXAE_KILLS`` sets the kills per kind of run (2 by default); docs/reliability.md has the figures
 of a campaign. Each kind trains a small config of digit scenes to its end twice: once left alone,
-once killed (SIGKILL to all of its processes) at random moments and resumed.
+once killed (SIGKILL to all of its processes) at random moments and resumed. Every second kill of a
+suite is of the suite alone: its runs end by themselves.
 """
 
+import itertools
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 
 from mixae.checkpoints.read import read_checkpoint
+from tests.processes import gone
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -41,17 +46,24 @@ KINDS = {
     'detection': (f'{TRANSFER}vitmini_detection.py', SCENES),
     'segmentation': (f'{TRANSFER}vitmini_segmentation.py', SCENES),
     'two_processes': ('configs/mixedae/vitmini_digits_12e.py', SMALL),
+    'suite': ('tests/faults/small_suite.py', []),
 }
 
 
-def command(kind: str, folder: Path, *more: str) -> list[str]:
+def command(kind: str, folder: Path) -> list[str]:
+    """A run's command; it resumes what is there."""
     config, options = KINDS[kind]
+    to = ['--work-dir', str(folder)]
+    if kind == 'suite':
+        return [sys.executable, str(ROOT / 'tools/run_suite.py'), config, *to, '--jobs', '2']
     tool = [sys.executable, str(ROOT / 'tools/train.py'), config]
     if kind == 'two_processes':
         tool = ['bash', str(ROOT / 'tools/dist_train.sh'), config, '2']
-    if config.startswith(TRANSFER):
-        more = (*more, *(() if '--resume' in more else ('--pretrained', 'scratch')))
-    return [*tool, '--work-dir', str(folder), *more, '--cfg-options', *options]
+    if list(folder.glob('*_*.pth')):
+        to += ['--resume']
+    elif config.startswith(TRANSFER):
+        to += ['--pretrained', 'scratch']
+    return [*tool, *to, '--cfg-options', *options]
 
 
 def start(words: list[str], log: Path, port: int) -> subprocess.Popen:
@@ -69,24 +81,31 @@ def run_to_the_end(words: list[str], log: Path, port: int) -> float:
     return time.monotonic() - began
 
 
-def kill_after(words: list[str], log: Path, port: int, seconds: float) -> bool:
-    """Kill all processes of a run after a while; False if it had ended before."""
+def kill_after(words: list[str], log: Path, port: int, seconds: float, alone: bool) -> bool:
+    """Kill a run after a while, with all that it has started or ``alone``; False if it had ended.
+
+    What it has started must end with it.
+    """
     process = start(words, log, port)
     try:
         code = process.wait(seconds)
         assert code == 0, log.read_text()[-3000:]
         return False
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        parent = psutil.Process(process.pid)
+        parent.suspend()  # it starts nothing more
+        started = parent.children(recursive=True)
+        for victim in [parent] if alone else [parent, *started]:
+            with suppress(psutil.NoSuchProcess):
+                victim.kill()
         process.wait()
+        assert gone([child.pid for child in started], 60)
         return True
 
 
 def bits(folder: Path) -> dict:
-    """All tensors of the last checkpoint, and the metrics of the records."""
-    newest = max(folder.glob('*_*.pth'), key=lambda p: int(p.stem.split('_')[-1]))
-    content = read_checkpoint(newest)
-    tensors = {}
+    """By run: all tensors of the last checkpoint, and the metrics of the records; the table."""
+    tensors, metrics = {}, defaultdict(list)
 
     def collect(node, path):
         if isinstance(node, torch.Tensor):
@@ -98,38 +117,46 @@ def bits(folder: Path) -> dict:
             for index, value in enumerate(node):
                 collect(value, f'{path}[{index}]')
 
-    for part in ('state_dict', 'optimizer'):
-        collect(content[part], part)
-    records = [json.loads(p.read_text()) for p in (folder / 'records').glob('*.record.json')]
-    metrics = [{k: v['value'] for k, v in record['metrics'].items()} for record in records]
-    return dict(name=newest.name, tensors=tensors, metrics=metrics)
+    found = [p for p in folder.rglob('*_*.pth') if not p.parent.name.startswith('replaced_')]
+    found.sort(key=lambda path: int(path.stem.split('_')[-1]))
+    last = {path.parent: path.relative_to(folder) for path in found}
+    for path in last.values():
+        content = read_checkpoint(folder / path)
+        collect([content['state_dict'], content['optimizer']], str(path))
+    for path in folder.rglob('*.record.json'):
+        record = json.loads(path.read_text())
+        values = {k: v['value'] for k, v in record['metrics'].items()}
+        metrics[str(path.parent.relative_to(folder))].append(values)
+    tables = [path.read_text() for path in folder.glob('table.txt')]
+    return dict(names=set(last.values()), tensors=tensors, metrics=metrics, tables=tables)
 
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_killed_runs_end_in_the_same_bits(kind, tmp_path, record_property):
     draw = random.Random(f'{kind} {os.environ.get("MIXAE_KILLS_SEED", 0)}')
     port = 29600 + list(KINDS).index(kind)
-    alone, killed = tmp_path / 'alone', tmp_path / 'killed'
+    # Before that, a single run imports; a suite has its first runs to start.
+    earliest = 0.05 if kind == 'suite' else 0.3
+    alone, folders = tmp_path / 'alone', (tmp_path / f'killed_{i}' for i in itertools.count())
     seconds = run_to_the_end(command(kind, alone), tmp_path / 'alone.log', port)
-    kills = 0
+    expected, killed, kills = bits(alone), next(folders), 0
     while kills < KILLS:
-        resume = ['--resume'] if list(killed.glob('*_*.pth')) else []
-        words = command(kind, killed, *resume)
-        if kill_after(words, tmp_path / 'killed.log', port, draw.uniform(0.3, 1.1) * seconds):
+        moment = draw.uniform(earliest, 1.1) * seconds
+        only = kind == 'suite' and kills % 2 == 1
+        if kill_after(command(kind, killed), tmp_path / 'killed.log', port, moment, only):
             kills += 1
         else:  # it ended: once more from the start
-            expected, found = bits(alone), bits(killed)
-            assert_same(expected, found)
-            killed = tmp_path / f'killed_{kills}'
-    resume = ['--resume'] if list(killed.glob('*_*.pth')) else []
-    run_to_the_end(command(kind, killed, *resume), tmp_path / 'killed.log', port)
-    assert_same(bits(alone), bits(killed))
+            assert_same(expected, bits(killed))
+            killed = next(folders)
+    run_to_the_end(command(kind, killed), tmp_path / 'killed.log', port)
+    assert_same(expected, bits(killed))
     record_property('kills', kills)
 
 
 def assert_same(expected: dict, found: dict) -> None:
-    assert found['name'] == expected['name']
+    assert found['names'] == expected['names']
     assert found['tensors'].keys() == expected['tensors'].keys()
     for path, tensor in expected['tensors'].items():
         assert torch.equal(tensor, found['tensors'][path]), path
     assert found['metrics'] == expected['metrics']
+    assert found['tables'] == expected['tables']

@@ -10,24 +10,10 @@ import pytest
 import torch
 
 from mixae.checkpoints.read import read_checkpoint
+from tests.processes import gone
 
 MAE = 'configs/mae/vitt_cifar10_2000e.py'
 pytestmark = pytest.mark.slow
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
-
-
-def gone(pids: list[int], seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while any(map(is_alive, pids)) and time.monotonic() < until:
-        time.sleep(0.05)
-    return not any(map(is_alive, pids))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from mixae.suite import processes
 from mixae.suite.plan import ROOT, Run, Suite
 from mixae.suite.processes import Machine, command, environment, start_process, stop, this_machine
 from mixae.suite.state import Folder
+from tests.processes import is_alive
 from tests.suite.stand_ins import ALL, LINEAR_CONFIG, MAE_CONFIG, FakeRuns, small_suite
 
 
@@ -152,14 +153,6 @@ import os, pathlib, time
 pathlib.Path(os.environ['RANKS'], str(os.getpid())).touch()
 time.sleep(600)
 """
-
-
-def is_alive(pid):
-    try:
-        with open(f'/proc/{pid}/stat') as file:
-            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
-    except FileNotFoundError:
-        return False
 
 
 def wait_for(condition, seconds=60):
