@@ -71,11 +71,6 @@ test_dataloader = val_dataloader
 base_lr = 2e-3
 base_lr_batch = 16
 warmup_iters = 20
-# Steps at whole epochs leave a run of one epoch at its full rate to the end.
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end='auto'),
-    dict(type='PolyLR', power=1.0, convert_to_iter_based=True, begin=0, end='auto'),
-]
 train_cfg = dict(max_epochs=1)
 optim_wrapper = dict(type='OptimWrapper', paramwise_cfg=dict(layer_decay_rate=0.8))
 default_hooks = dict(logger=dict(interval=5))

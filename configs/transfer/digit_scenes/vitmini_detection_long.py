@@ -11,9 +11,5 @@ val_dataloader = dict(
 )
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=2)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end='auto'),
-    dict(type='MultiStepLR', by_epoch=True, begin=0, end='auto', milestones='auto', gamma=0.1),
-]
 data_about = dict(description='digit scenes, up to 5 digits, 128x128; test scenes 300 to 599')
 protocol = dict(name='maskrcnn-mini-long')
