@@ -10,9 +10,7 @@ import pytest
 
 from mixae.errors import BusyError, OutputError, SuiteError
 from mixae.files import lock_folder
-from mixae.results.compare import build_table
-from mixae.results.record import read_records
-from mixae.suite.checks import pretraining_pays, topk_isolates
+from mixae.suite.checks import topk_isolates
 from mixae.suite.plan import ROOT, Run, Suite, load_suite
 from mixae.suite.processes import Machine
 from mixae.suite.run import dry_run, missing, open_suite, run_suite, summarise
@@ -33,24 +31,6 @@ def test_the_suites_that_ship_can_be_printed_before_anything_runs(path, tmp_path
     assert ('of unknown length' in text) or ('what is left takes about' in text)
     assert 'about 0 s' not in text
     assert not (tmp_path / 'w').exists()
-
-
-def test_the_verdict_in_words_follows_the_records(call):
-    plan = (
-        Run('m_seed0/pretrain', 'P', 'train', MAE_CONFIG),
-        Run('m_seed0/linear', 'M', 'test', LINEAR_CONFIG, 'm_seed0/pretrain'),
-        Run('scratch_seed0/linear', 'R', 'test', LINEAR_CONFIG, 'scratch'),
-    )
-    call(Suite('s', 'S', plan, ('linear',)))
-    records = read_records([call.folder.output(run) for run in plan[1:]])
-    table = build_table(records, columns=('linear',))
-    (line,) = pretraining_pays(call.folder, table, linear=dict(gain=5))
-    assert 'does NOT pay' in line and '+0.0 points over 1 seed.' in line
-    (line,) = pretraining_pays(call.folder, table, linear=dict(gain=-1))
-    assert 'Pre-training pays' in line
-    (line,) = pretraining_pays(call.folder, table, linear=dict(gain=-1, least=99.9))
-    assert 'does NOT pay' in line and '99.9 % or more' in line
-    assert pretraining_pays(call.folder, table, knn=dict(gain=5)) == []
 
 
 def test_the_verdict_on_homologous_attention_follows_its_curve(call, monkeypatch):
