@@ -81,7 +81,7 @@ MISTAKES = [
     (PRETRAIN, 'model.backbone.patch_size=0', r'patch_size=0: expected a whole number from 1'),
     (PRETRAIN, 'model.backbone.img_size=-64', r'img_size=-64: expected a whole number from 1'),
     (PRETRAIN, 'randomness.seed=abc', r"randomness\.seed='abc': expected a whole number"),
-    (PRETRAIN, 'warmup_epochs=-2', r'warmup_epochs=-2: expected a whole number from 0'),
+    (PRETRAIN, 'warmup_epochs=-2', r'warmup_epochs=-2: expected a number from 0'),
     (PRETRAIN, 'default_hooks.checkpoint.interval=0', r'checkpoint\.interval=0'),
     (PRETRAIN, 'optim_wrapper.accumulative_counts=0', r'accumulative_counts=0: expected a whole'),
     (PRETRAIN, 'model.attention.topk=9999', r'topk=9999.*68 tokens'),
@@ -168,8 +168,8 @@ def test_data_root_reaches_every_data_set():
         ('configs/suites/demo.py', {}, 'is a suite'),
         ('README.md', {}, 'expected a Python file'),
         ('configs/_base_/datasets/cifar_cls.py', {}, 'it has no model'),
-        (PRETRAIN, dict(launcher='pytorch'), 'RANK is not set'),
-        (PRETRAIN, dict(launcher='slurm'), 'SLURM_PROCID is not set'),
+        (PRETRAIN, dict(launcher='pytorch'), 'RANK, .* is not set'),
+        (PRETRAIN, dict(launcher='slurm'), 'SLURM_PROCID, .* is not set'),
     ],
 )
 def test_what_cannot_be_run(config, changes, message, monkeypatch):

@@ -72,6 +72,16 @@ class MixedAE(MAE):
     def derive(cls, options: dict, facts) -> None:
         """K is the number of one image's tokens; the group must divide patches and batch."""
         groups = group_size(options.get('mix_ratio', 0.25))
+        backbone = options.get('backbone') or {}
+        if 'num_patches' not in facts.encoder:
+            raise ConfigError(
+                f'model.backbone.type={backbone.get("type")!r}: MixedAE needs a mixae.MaskedViT.'
+            )
+        if backbone.get('mask_ratio') is not None:
+            raise ConfigError(
+                f'model.backbone.mask_ratio={backbone["mask_ratio"]}: MixedAE masks 1 - mix_ratio '
+                'of each image. Set model.mix_ratio.'
+            )
         num_patches = facts.encoder['num_patches']
         attention = options.get('attention') or {}
         facts.check(attention, HomologousAttention, 'model.attention')
