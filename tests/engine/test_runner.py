@@ -311,7 +311,7 @@ def test_the_curve_has_a_line_a_reading_and_travels_in_the_checkpoint(small_conf
 def test_a_model_without_homologous_attention_is_refused(small_config):
     cfg = small_config(MAE)
     cfg.default_hooks.topk_accuracy = dict(type='mixae.TopKAccuracyHook')
-    with pytest.raises(TypeError, match='MAE has none'):
+    with pytest.raises(ConfigError, match='MAE has none'):
         launch.train(cfg)
 
 
