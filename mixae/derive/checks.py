@@ -150,6 +150,8 @@ def check_options(options: Mapping, cls, path: str, more: Iterable[str] = ()) ->
     Raises:
         ConfigError: Names the option, the nearest ones and all that there are.
     """
+    if not isinstance(options, Mapping):
+        raise ConfigError(f'{path}={short(options)}: expected dict(...).')
     name = getattr(cls, '__name__', str(cls))
     parameters, closed = arguments(cls)
     known = [*parameters, *more, *_OF_THE_BUILDER.get(path.split('[')[0], ())]

@@ -14,7 +14,7 @@ import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import get_dist_info, is_distributed
 
-from mixae.errors import LAUNCHER, ConfigError
+from mixae.errors import LAUNCHER, ConfigError, StartError
 
 TIMEOUT = (
     600  # seconds that a process waits for the others where env_cfg.dist_cfg.timeout is not set
@@ -35,7 +35,8 @@ def check_launcher(launcher: str) -> None:
     """Make sure that a launcher has started this process.
 
     Raises:
-        ConfigError: An unknown launcher, or an environment that it does not leave.
+        ConfigError: An unknown launcher, or one that has not started this process.
+        StartError: Numbers that are none.
     """
     if launcher == 'none':
         return
@@ -51,7 +52,7 @@ def check_launcher(launcher: str) -> None:
     rank, size = (os.environ[name] for name in names[:2])
     port = os.environ.get('MASTER_PORT', '29500')
     if not (rank + size + port).isdecimal() or int(rank) >= int(size) or int(port) > 65535:
-        raise ConfigError(
+        raise StartError(
             f'--launcher {launcher}: {names[0]}={rank}, {names[1]}={size}, port {port}: expected '
             'the number of this process, from 0 and less than the number of processes, and a port.'
         )

@@ -300,7 +300,7 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
         main()
         _end_together()
     except Preempted as error:
-        if _rank() == 0:
+        if _is_first():
             print(f'\n{error}', file=sys.stderr)
         _end_together()
         sys.exit(error.exit_status)
@@ -310,12 +310,12 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
         if 'Original Traceback' in message:
             message = message.strip().splitlines()[-1].partition(': ')[2]
         # Every process meets an error of the config; an image is read by one of them alone.
-        if not tell_launcher(message) and (_rank() == 0 or not isinstance(error, ConfigError)):
+        if not tell_launcher(message) and (_is_first() or not isinstance(error, ConfigError)):
             _print_error(message)
         sys.exit(error.exit_status)
     except (KeyboardInterrupt, Exception) as error:
         if _is_interrupt(error):
-            if _rank() == 0 and LAUNCHER not in os.environ:
+            if _is_first() and LAUNCHER not in os.environ:
                 print(f'interrupted; {interrupted}', file=sys.stderr)
             sys.exit(130)
         kind, message = lost_connection(error) or (None, _of_the_machine(error))
@@ -339,6 +339,8 @@ def _of_the_machine(error: Exception) -> str | None:
     """What an error says of this machine, not of the code: its disk, its rights, its memory."""
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE and error.filename:
         return f'{error.filename}: {error.strerror}.'
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f'{error.strerror}: nothing more can be written to the disk of the work directory.'
     if isinstance(error, torch.OutOfMemoryError):
         return (
             f'{describe_error(error)}. Lower the batch_size of the data loader; '
@@ -361,8 +363,8 @@ def _is_interrupt(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _rank() -> int:
-    return int(os.environ.get('RANK', 0))
+def _is_first() -> bool:
+    return os.environ.get('RANK', '0') == '0'
 
 
 def _print_error(message: str) -> None:
