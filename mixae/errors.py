@@ -22,6 +22,12 @@ def visible(text: str) -> str:
     return _UNSEEN.sub(lambda c: c[0] if c[0].isprintable() else ascii(c[0])[1:-1], text)
 
 
+def describe_error(error: BaseException) -> str:
+    """The kind of a foreign error and its message, without line breaks and cut where it is long."""
+    text = ' '.join(str(error).split()).rstrip('.')
+    return f'{type(error).__name__}: {text if len(text) <= 300 else f"{text[:297]}..."}'
+
+
 class MixaeError(Exception):
     """A message to a person, in which nothing steers the terminal."""
 
@@ -39,6 +45,10 @@ class Preempted(MixaeError):
 
 class ConfigError(MixaeError, ValueError):
     """A config that cannot be run as it stands."""
+
+
+class StartError(MixaeError, RuntimeError):
+    """A run that its config does not let start: a part that cannot be built, or a first step."""
 
 
 class DataError(MixaeError, ValueError):

@@ -6,7 +6,7 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -58,6 +58,39 @@ def replace_whole(path: str | os.PathLike, *, overwrite: bool = True) -> Iterato
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
+
+
+def check_folder(folder: str | os.PathLike) -> None:
+    """Make a folder, if it is missing, in which files can be written.
+
+    Raises:
+        OutputError: It cannot be.
+    """
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise OutputError(f'{folder} cannot be written ({error.strerror}).') from error
+
+
+def check_output(path: str | os.PathLike, endings: Sequence[str] = ()) -> Path:
+    """A file that is to be written once it is computed, which may take long.
+
+    Args:
+        path (str | PathLike): The file. Its folder is made if missing.
+        endings (Sequence[str]): Of its name, in small letters; () allows any.
+
+    Raises:
+        OutputError: A folder, a name of another ending, or a place that cannot be written.
+    """
+    found = Path(path)
+    if not str(path) or found.is_dir():
+        raise OutputError(f'{str(path)!r} is a folder: name the file to write.')
+    if endings and found.suffix.lower() not in endings:
+        raise OutputError(f'{path}: expected a name that ends in {" or ".join(endings)}.')
+    check_folder(found.parent)
+    return found
 
 
 def write_whole(path: str | os.PathLike, content: str | bytes, *, overwrite: bool = True) -> None:

@@ -4,8 +4,10 @@ A config writes our types with the scope, ``type='mixae.MixedAE'``, and so works
 ``default_scope`` (mmpretrain, mmdet, mmseg).
 """
 
+import traceback
+
 import mmengine.registry as root
-from mmengine.registry import Registry
+from mmengine.registry import Registry, build_from_cfg
 
 
 def _child(parent: Registry, *locations: str) -> Registry:
@@ -29,3 +31,12 @@ METRICS = _child(root.METRICS, 'evaluation')
 EVALUATORS = _child(root.EVALUATOR, 'evaluation')
 TASK_UTILS = _child(root.TASK_UTILS, 'evaluation')
 VISUALIZERS = _child(root.VISUALIZERS, 'visualization')
+
+
+def being_built(error: BaseException) -> dict | None:
+    """The options of the innermost component whose construction an error ended; None for none."""
+    found = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is build_from_cfg.__code__:
+            found = frame.f_locals['cfg']
+    return found

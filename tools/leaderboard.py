@@ -55,7 +55,7 @@ def main():
             args.method,
         )
     except MixaeError as error:
-        sys.exit(f'leaderboard: {error}')
+        sys.exit(f'error: {error}')
     if args.out is None:
         sys.stdout.write(text)
 

@@ -17,6 +17,7 @@ from mixae.datasets.guard import guard
 from mixae.datasets.image_folders import ImageFolder, ImageNet
 from mixae.datasets.seg_folders import ADE20KDataset, SegFolder
 from mixae.errors import DataError, MixaeError
+from mixae.registry import being_built
 
 
 @contextlib.contextmanager
@@ -34,8 +35,12 @@ def loading(dataset: dict) -> Iterator[None]:
     except MixaeError:
         raise
     except (OSError, RuntimeError, AssertionError, ValueError) as error:
+        parts = [dataset]
         while isinstance(dataset.get('dataset'), dict):  # what a wrapper wraps
             dataset = dataset['dataset']
+            parts.append(dataset)
+        if (part := being_built(error)) is not None and part not in parts:
+            raise  # a transform, which no folder of data will mend
         given = ', '.join(
             f'{key}={dataset[key]!r}'
             for key in ('data_root', 'data_prefix', 'split', 'ann_file', 'img_suffix')

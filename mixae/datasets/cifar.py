@@ -8,7 +8,7 @@ from torchvision.datasets import CIFAR10, CIFAR100
 from mixae.datasets.about import write_about
 from mixae.datasets.folders import SUFFIXES, list_files
 from mixae.errors import ConfigError, DataError
-from mixae.files import replace_whole
+from mixae.files import check_folder, replace_whole
 
 CIFAR = {'cifar10': CIFAR10, 'cifar100': CIFAR100}
 IMAGES = {'train': 50_000, 'test': 10_000}
@@ -35,6 +35,7 @@ def prepare_cifar(name: str, out: str | Path, download: bool = True) -> Path:
     if name not in CIFAR:
         raise ConfigError(f'{name!r} is not prepared here: choose one of {", ".join(CIFAR)}.')
     out = Path(out)
+    check_folder(out)
     for split in IMAGES:
         try:
             data = CIFAR[name](out / 'original', train=split == 'train', download=download)

@@ -1,20 +1,29 @@
-"""Mistakes in a config that can be named before anything is built."""
+"""Names in a config: settings that nothing reads, unknown types, options that a class lacks."""
 
 import difflib
 import inspect
-import math
+import logging
 import re
+import types
+import typing
 from collections.abc import Iterable, Mapping
 
+import mmengine.registry as root
 from mmengine.config import Config
+from mmengine.dist import init_dist
+from mmengine.runner import Runner
+from mmengine.utils.dl_utils import set_multi_processing
+from torch.nn.utils import clip_grad_norm_
 from torch.utils.data import DataLoader
 
-from mixae.derive.components import Component
+from mixae.derive.components import LOADERS, Component
 from mixae.derive.keys import KEYS, MMENGINE_KEYS
+from mixae.derive.values import WORDS, in_words, short
 from mixae.errors import ConfigError
 
 # Libraries whose constructors hand further arguments to the class they inherit from, if anywhere.
 _LIBRARIES = ('mixae', 'mmengine', 'mmcv', 'mmpretrain', 'mmdet', 'mmseg')
+_OF_SOME_CONFIGS = ('pretrained', 'num_classes', 'lr_steps')
 # Read by those who build a component, not by the component.
 _OF_THE_BUILDER = {
     'optim_wrapper': ('constructor', 'paramwise_cfg'),
@@ -24,7 +33,8 @@ _OF_THE_BUILDER = {
 
 def nearest(name: str, known: Iterable[str]) -> str:
     """'; did you mean X or Y?', or '.' where nothing known looks like ``name``."""
-    close = difflib.get_close_matches(name, [str(one) for one in known], n=3, cutoff=0.6)
+    known = dict.fromkeys(map(str, known))
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
     return f'; did you mean {" or ".join(close)}?' if close else '.'
 
 
@@ -42,6 +52,10 @@ def check_top_level(cfg: Config, overridden: Iterable[str] = ()) -> None:
     """
     known = KEYS.keys() | MMENGINE_KEYS
     for name in dict.fromkeys(key.split('.')[0] for key in overridden):
+        if name == 'custom_imports':
+            raise ConfigError('custom_imports are made while a config is read: set them in a file.')
+        if name in _OF_SOME_CONFIGS and name not in cfg:
+            raise ConfigError(f'This config has no {name}, so that nothing would read it.')
         if name in known:
             continue
         if name in cfg:
@@ -55,120 +69,156 @@ def check_top_level(cfg: Config, overridden: Iterable[str] = ()) -> None:
             raise ConfigError(f'No run reads the setting {name!r}{nearest(name, known)}')
 
 
+def check_words(cfg: Config) -> None:
+    """Words of the top level are among those that there are.
+
+    Raises:
+        ConfigError: An unknown ``log_level``, or a ``default_scope`` of no library.
+    """
+    for name, known in (
+        ('log_level', logging.getLevelNamesMapping()),
+        ('default_scope', ('mmengine', *root.MODELS.children)),
+    ):
+        value = cfg.get(name)
+        if value is not None and value not in known:
+            raise ConfigError(
+                f'{name}={value!r} is unknown{nearest(value, known)} There are {", ".join(known)}.'
+            )
+
+
 def _places(cfg: Config, name: str) -> str:
     users = [key for key in cfg if key != name and repr(cfg[name]) in repr(cfg[key])]
     return f' ({", ".join(users)})' if users else ''
 
 
-# Settings of numbers: (pattern of the path, type, least, most).
-_NUMBERS = [
-    (r'(\w+_dataloader|train_features)\.batch_size', int, 1, math.inf),
-    (r'(\w+_dataloader|train_features)\.num_workers', int, 0, math.inf),
-    (r'(\w+_dataloader|train_features)\.prefetch_factor', int, 1, math.inf),
-    (r'train_cfg\.(max_epochs|max_iters|val_interval)', int, 1, math.inf),
-    (r'train_cfg\.val_begin', int, 0, math.inf),
-    (r'num_classes|base_lr_batch', int, 1, math.inf),
-    (r'warmup_(epochs|iters)', int, 0, math.inf),
-    (r'base_lr|optim_wrapper\.optimizer\.lr', float, 0, 1e6),
-    (r'optim_wrapper\.optimizer\.weight_decay', float, 0, 1e6),
-    (r'optim_wrapper\.accumulative_counts', int, 1, math.inf),
-    (r'randomness\.seed', int, 0, 2**32 - 1),
-    (r'default_hooks\.(logger|topk_accuracy)\.interval', int, 1, math.inf),
-    (r'default_hooks\.checkpoint\.(interval|max_keep_ckpts)', int, -1, math.inf),
-    (r'model\.(mix_ratio|backbone\.(mask_ratio|drop_path_rate))', float, 0, 1),
-    (r'model\.contrast\.layer', int, 0, math.inf),
-    (r'model\.backbone\.(img_size|patch_size)(\[\d\])?', int, 1, math.inf),
-]
+# Deeper in a model than its parts, types may be names that no registry has, such as mmcv's RoI
+# layers; not those of losses and augmentations.
+_KNOWN = re.compile(r'^model\.\w+$|\.(loss\w*|augments\[\d+\])$')
 
 
-def check_numbers(cfg: Config) -> None:
-    """Numbers of the schedule, the loaders and the encoder are of the right type and range.
+def check_type(one: Component) -> None:
+    """A component's class exists.
 
     Raises:
-        ConfigError: Names the setting, what was given and what is expected.
+        ConfigError: Names the type and the nearest that there are.
     """
-    for path, value in _leaves(cfg):
-        for pattern, kind, least, most in _NUMBERS:
-            if value is not None and value != 'auto' and re.fullmatch(pattern, path):
-                _check_number(path, value, kind, least, most)
-
-
-def _check_number(path: str, value, kind: type, least: float, most: float) -> None:
-    fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
-    if not fits or not least <= value <= most or (path.endswith('interval') and value == 0):
-        word = 'a whole number' if kind is int else 'a number'
-        limits = f'from {least}' if most == math.inf else f'in [{least}, {most:g}]'
-        raise ConfigError(f'{path}={value!r}: expected {word} {limits}.')
-
-
-def _leaves(node, path: str = ''):
-    items = node.items() if isinstance(node, Mapping | Config) else enumerate(node)
-    for key, value in items:
-        place = f'{path}[{key}]' if isinstance(key, int) else f'{path}.{key}'.lstrip('.')
-        if isinstance(value, Mapping | list | tuple):
-            yield from _leaves(value, place)
-        else:
-            yield place, value
-
-
-def check_component(one: Component) -> None:
-    """A component's class exists and takes the options that are given.
-
-    Raises:
-        ConfigError: Names the option or the type, what there is, and the nearest.
-    """
-    if one.cls is not None:
-        check_options(one.options, one.cls, one.path)
-    elif one.registries and (not one.path.startswith('model.') or one.path.count('.') == 1):
-        # Deeper in a model, types may be names that no registry has, such as mmcv's RoI layers.
+    if one.cls is None and (not one.path.startswith('model.') or _KNOWN.search(one.path)):
         raise ConfigError(
             f'{one.path}.type={one.options["type"]!r} is no registered class'
-            f'{nearest(one.options["type"].split(".")[-1], one.known)}'
+            f'{nearest(str(one.options["type"]).split(".")[-1], one.known)}'
         )
 
 
-def check_loader(options: Mapping, path: str) -> None:
-    """Options of a data loader; raises ConfigError as :func:`check_options`."""
-    check_options(options, DataLoader, path, more=('num_batch_per_epoch',))
+# Of a run's processes and of the optimiser: what takes no part in the registries.
+_PARAMWISE = (
+    *('bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'flat_decay_mult', 'dwconv_decay_mult'),
+    *('dcn_offset_lr_mult', 'bypass_duplicate', 'custom_keys', 'layer_decay_rate'),
+    *('decay_rate', 'decay_type', 'num_layers'),
+)
+
+
+def check_plain_parts(cfg: Config) -> None:
+    """Options of parts that are no components: loaders, seeds, processes, gradient clipping.
+
+    Raises:
+        ConfigError: As :func:`check_options`.
+    """
+    for name in LOADERS:
+        check_options(cfg.get(name) or {}, DataLoader, name, more=('num_batch_per_epoch',))
+    check_options(cfg.get('randomness') or {}, Runner.set_randomness, 'randomness')
+    env = cfg.get('env_cfg') or {}
+    parts = ('cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit')
+    _check_names(env, parts, 'env_cfg', 'env_cfg')
+    check_options(env.get('mp_cfg') or {}, set_multi_processing, 'env_cfg.mp_cfg')
+    check_options(env.get('dist_cfg') or {}, init_dist, 'env_cfg.dist_cfg', more=('timeout',))
+    wrapper = cfg.get('optim_wrapper') or {}
+    if isinstance(clip := wrapper.get('clip_grad'), dict) and clip.get('type', 'norm') == 'norm':
+        check_options(clip, clip_grad_norm_, 'optim_wrapper.clip_grad')
+    paramwise = wrapper.get('paramwise_cfg') or {}
+    _check_names(paramwise, _PARAMWISE, 'optim_wrapper.paramwise_cfg', 'paramwise_cfg', False)
 
 
 def check_options(options: Mapping, cls, path: str, more: Iterable[str] = ()) -> None:
-    """``options`` are arguments of ``cls``; ``path`` says where they stand in the config.
+    """``options`` are arguments of ``cls``, of the types that it says.
+
+    Args:
+        options (Mapping): What a config gives.
+        cls: A class or a function.
+        path (str): Where the options stand in the config.
+        more (Iterable[str]): Options that are read by others.
 
     Raises:
         ConfigError: Names the option, the nearest ones and all that there are.
     """
-    names, closed = arguments(cls)
-    known = [*names, *more, *_OF_THE_BUILDER.get(path.split('[')[0], ())]
+    if not isinstance(options, Mapping):
+        raise ConfigError(f'{path}={short(options)}: expected dict(...).')
+    name = getattr(cls, '__name__', str(cls))
+    parameters, closed = arguments(cls)
+    known = [*parameters, *more, *_OF_THE_BUILDER.get(path.split('[')[0], ())]
+    _check_names(options, known, path, name, closed)
+    for key, value in options.items():
+        if key in parameters and (expected := _wrong_type(value, parameters[key])):
+            raise ConfigError(f'{path}.{key}={short(value)}: {name} expects {expected}.')
+
+
+def _check_names(options: Mapping, known, path: str, name: str, closed: bool = True) -> None:
     for key in options:
         if key in known or key in ('type', '_scope_', 'priority'):
             continue
         # Where anything is taken, only what looks like a typing error is one.
         if closed or difflib.get_close_matches(key, known, n=1, cutoff=0.85):
             raise ConfigError(
-                f'{path}.{key}: {cls.__name__} has no option {key!r}{nearest(key, known)} Its '
+                f'{path}.{key}: {name} has no option {key!r}{nearest(key, known)} Its '
                 f'options: {", ".join(known)}.'
             )
 
 
-def arguments(cls) -> tuple[list[str], bool]:
-    """The names of a constructor's arguments, and whether it takes no others.
+def _wrong_type(value, parameter: inspect.Parameter) -> str | None:
+    """What is expected, in words, where a value is not of its argument's plain type.
+
+    Annotations are taken loosely, so that none of the 103,239 components in the configs of
+    mmpretrain, mmdet and mmseg is refused: lists, numbers of the other kind, numbers for texts, and
+    None where there is a default, pass.
+    """
+    hint = parameter.annotation
+    hint = _OF_TORCH.get(hint, hint)
+    kinds = set(typing.get_args(hint) if _is_union(hint) else (hint,))
+    if not kinds <= WORDS.keys() - {list} or kinds == {str}:
+        return None
+    kinds |= {type(parameter.default)}
+    if kinds & {int, float}:
+        kinds |= {int, float}
+    given = dict if isinstance(value, Mapping) else type(value)
+    if given not in WORDS.keys() - {list} - kinds or value in ('auto', 'required'):
+        return None
+    if value is None and parameter.default is not parameter.empty:
+        return None
+    return in_words(kinds - {int})
+
+
+_OF_TORCH = {'bool': bool, 'int': int, 'float': float}  # whose annotations are texts
+
+
+def _is_union(hint) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
+
+
+def arguments(cls) -> tuple[dict[str, inspect.Parameter], bool]:
+    """A constructor's arguments, and whether it takes no others.
 
     Constructors of OpenMMLab and of ours hand on what they do not know to the class they inherit
     from.
     """
-    names: list[str] = []
+    found: dict[str, inspect.Parameter] = {}
     for one in getattr(cls, '__mro__', (cls,)):
         if isinstance(one, type) and '__init__' not in vars(one):
             continue
         parameters = inspect.signature(one.__init__ if isinstance(one, type) else one).parameters
-        names += [
-            p.name
-            for p in parameters.values()
-            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != 'self'
-        ]
+        for name, p in parameters.items():
+            if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and name != 'self':
+                found.setdefault(name, p)
         if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            return list(dict.fromkeys(names)), True
+            return found, True
         if one.__module__.split('.')[0] not in _LIBRARIES:
             break
-    return list(dict.fromkeys(names)), False
+    return found, False

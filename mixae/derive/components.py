@@ -19,7 +19,10 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_featu
 _SECTIONS = {
     'model': (root.MODELS, root.TASK_UTILS),
     **{name: (root.DATASETS,) for name in LOADERS},
-    **{f'{split}_evaluator': (root.METRICS,) for split in ('val', 'test')},
+    **{
+        f'{split}_evaluator': (root.METRICS, root.EVALUATOR, root.TASK_UTILS)
+        for split in ('val', 'test')
+    },
     **{f'{split}_cfg': (root.LOOPS,) for split in ('train', 'val', 'test')},
     'default_hooks': (root.HOOKS,),
     'custom_hooks': (root.HOOKS,),
@@ -32,12 +35,13 @@ _INNER = {
     'batch_sampler': (root.DATA_SAMPLERS,),
     'pipeline': (root.TRANSFORMS,),
     'transforms': (root.TRANSFORMS,),
+    'switch_pipeline': (root.TRANSFORMS,),
     'probe': (root.TASK_UTILS,),
     'optimizer': (root.OPTIMIZERS,),
     'vis_backends': (root.VISBACKENDS,),
     'augments': (BATCH_AUGMENTS,),
     'init_cfg': (root.WEIGHT_INITIALIZERS,),
-    'collate_fn': (),  # a function
+    'collate_fn': (root.FUNCTIONS,),
 }
 
 
@@ -103,6 +107,12 @@ def find_class(name, registries: tuple[Registry, ...], scope: str | None) -> typ
         if found is not None:
             return found
     return None
+
+
+def is_model(cfg: Config, cls: type) -> bool:
+    """Whether a config's model is of a class."""
+    found = find_class(cfg.model.type, (root.MODELS,), cfg.get('default_scope'))
+    return found is not None and issubclass(found, cls)
 
 
 def _names(registry: Registry) -> list[str]:

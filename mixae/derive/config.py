@@ -5,19 +5,19 @@ import os
 from collections.abc import Iterator
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from mixae.derive.checks import (
-    check_component,
-    check_loader,
-    check_numbers,
     check_options,
+    check_plain_parts,
     check_top_level,
+    check_type,
+    check_words,
 )
 from mixae.derive.components import LOADERS, Component, components
 from mixae.derive.facts import AUTO, REQUIRED, Facts
 from mixae.derive.schedule import derive_learning_rate, derive_schedule
 from mixae.derive.third_party import TABLE, walk
+from mixae.derive.values import check_complete, check_values
 from mixae.errors import ConfigError
 
 # What the Runner reads; other top-level entries are a config's own helpers, such as pipelines.
@@ -57,10 +57,14 @@ def derive(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config,
     """
     cfg = copy.deepcopy(cfg)
     check_top_level(cfg)
-    check_numbers(cfg)
+    check_values(cfg)
+    check_words(cfg)
+    check_complete(cfg)
     facts = Facts(cfg, world_size, cuda)
     _derive_start(facts)
     found = components(cfg)
+    for one in found:
+        check_type(one)
     for one in found:
         if one.path == 'model.backbone' and hasattr(one.cls, 'dimensions'):
             _derive_component(one, facts)  # which layers it returns is one of its dimensions
@@ -68,8 +72,9 @@ def derive(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config,
     for one in found:
         _derive_component(one, facts)
     for one in found:
-        check_component(one)
-    check_options(cfg.get('randomness') or {}, Runner.set_randomness, 'randomness')
+        if one.cls is not None:
+            check_options(one.options, one.cls, one.path)
+    check_plain_parts(cfg)
     _derive_annotations(facts)
     _derive_loaders(facts)
     derive_schedule(facts)
@@ -133,9 +138,9 @@ def _derive_loaders(facts: Facts) -> None:
     """No persistent workers where there are none, no pinned memory without a GPU."""
     for name in LOADERS:
         if loader := facts.cfg.get(name):
-            check_loader(loader, name)
             if loader.get('num_workers', 0) == 0:
                 loader.persistent_workers = False
+                loader.prefetch_factor = None
             if not facts.cuda:
                 loader.pin_memory = False
 

@@ -20,6 +20,8 @@ def derive_schedule(facts: Facts) -> None:
     unit = 'iters' if 'max_iters' in train_cfg else 'epochs'
     length = train_cfg.get(f'max_{unit}')
     checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint')
+    if train_cfg and length is None:
+        raise ConfigError('train_cfg has neither max_epochs nor max_iters: give one of them.')
     if length is None:  # an evaluation: nothing to save
         facts.fill(checkpoint, interval=-1)
         return
@@ -87,7 +89,7 @@ def derive_learning_rate(facts: Facts) -> None:
         f'{facts.world_size} processes x {facts.accumulation} accumulation steps'
     )
     if optimizer.get('lr') == AUTO:
-        if 'base_lr' not in cfg:
+        if cfg.get('base_lr') is None:
             raise ConfigError("optim_wrapper.optimizer.lr is 'auto' and the config has no base_lr.")
         reference = cfg.get('base_lr_batch', 256)
         optimizer.lr = cfg.base_lr * batch / reference

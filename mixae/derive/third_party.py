@@ -51,6 +51,22 @@ def _segmentor(options: dict, facts: Facts) -> None:
         facts.fill(options.get('test_cfg'), crop_size=(size, size), stride=(stride, stride))
 
 
+def _mae(options: dict, facts: Facts) -> None:
+    if facts.encoder and (options.get('backbone') or {}).get('mask_ratio') is None:
+        raise ConfigError('model.backbone.mask_ratio=None: MAE needs one in (0, 1).')
+
+
+def _mae_decoder(options: dict, facts: Facts) -> None:
+    names = dict(num_patches='num_patches', patch_size='patch_size', embed_dim='width')
+    facts.fill(options, **{key: facts.encoder.get(name) for key, name in names.items()})
+    width, heads = options.get('decoder_embed_dim', 512), options.get('decoder_num_heads', 16)
+    if width % heads or width % 4:
+        raise ConfigError(
+            f'model.neck: decoder_embed_dim={width} with decoder_num_heads={heads}: expected a '
+            'multiple of the heads, and of 4 for the position embedding.'
+        )
+
+
 def _decode_head(options: dict, facts: Facts) -> None:
     widths = facts.encoder.get('out_channels') or [None]
     several = isinstance(options.get('in_index'), list | tuple)
@@ -103,9 +119,8 @@ def walk(node):
 # Library and class of the code (it holds for classes that inherit from it), and what is derived:
 # options with their names in `Facts.encoder`, or a function of (options, facts).
 TABLE = {
-    'mmpretrain.MAEPretrainDecoder': dict(
-        num_patches='num_patches', patch_size='patch_size', embed_dim='width'
-    ),
+    'mmpretrain.MAE': _mae,
+    'mmpretrain.MAEPretrainDecoder': _mae_decoder,
     'mmpretrain.MAEPretrainHead': dict(patch_size='patch_size'),
     'mmpretrain.LinearClsHead': dict(in_channels='width'),
     'mmpretrain.VisionTransformerClsHead': dict(in_channels='width'),

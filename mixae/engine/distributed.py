@@ -14,18 +14,48 @@ import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import get_dist_info, is_distributed
 
-from mixae.errors import LAUNCHER, ConfigError
+from mixae.errors import LAUNCHER, ConfigError, StartError
 
 TIMEOUT = (
     600  # seconds that a process waits for the others where env_cfg.dist_cfg.timeout is not set
 )
-# What each launcher calls a process's number and the number of processes.
+# What each launcher sets: a process's number and the number of processes first.
 _ENVIRONMENT = {
-    'pytorch': ('RANK', 'WORLD_SIZE'),
+    'pytorch': ('RANK', 'WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT'),
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS'),
-    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
+    'mpi': (
+        *('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE'),
+        *('OMPI_COMM_WORLD_LOCAL_RANK', 'MASTER_ADDR'),
+    ),
 }
 _PR_SET_PDEATHSIG = 1
+
+
+def check_launcher(launcher: str) -> None:
+    """Make sure that a launcher has started this process.
+
+    Raises:
+        ConfigError: An unknown launcher, or one that has not started this process.
+        StartError: Numbers that are none.
+    """
+    if launcher == 'none':
+        return
+    if launcher not in _ENVIRONMENT:
+        raise ConfigError(f'launcher={launcher!r}: expected none, {", ".join(_ENVIRONMENT)}.')
+    names = _ENVIRONMENT[launcher]
+    if missing := [name for name in names if name not in os.environ]:
+        raise ConfigError(
+            f'--launcher {launcher}: {", ".join(missing)} is not set, so this process was not '
+            'started by it. Use tools/dist_train.sh (pytorch) or tools/slurm_train.sh (slurm), or '
+            'leave --launcher out.'
+        )
+    rank, size = (os.environ[name] for name in names[:2])
+    port = os.environ.get('MASTER_PORT', '29500')
+    if not (rank + size + port).isdecimal() or int(rank) >= int(size) or int(port) > 65535:
+        raise StartError(
+            f'--launcher {launcher}: {names[0]}={rank}, {names[1]}={size}, port {port}: expected '
+            'the number of this process, from 0 and less than the number of processes, and a port.'
+        )
 
 
 def launched_as(cfg: Config) -> tuple[int, int]:
@@ -47,15 +77,12 @@ def init_processes(cfg: Config) -> None:
         cfg (Config): ``env_cfg.dist_cfg.timeout`` in seconds is set where it is not.
 
     Raises:
-        ConfigError: A timeout that is no time; a launcher that has no CPU form here (mpi).
+        ConfigError: A launcher that has no CPU form here (mpi).
     """
     launcher = cfg.get('launcher', 'none')
     if launcher == 'none':
         return
     cfg.setdefault('env_cfg', {}).setdefault('dist_cfg', {}).setdefault('timeout', TIMEOUT)
-    timeout = cfg.env_cfg.dist_cfg.timeout
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0:
-        raise ConfigError(f'env_cfg.dist_cfg.timeout={timeout!r}: give seconds, more than 0.')
     if is_distributed() or torch.cuda.is_available():
         return
     if launcher == 'slurm':
@@ -67,7 +94,8 @@ def init_processes(cfg: Config) -> None:
         os.environ['LOCAL_RANK'] = os.environ.get('SLURM_LOCALID', '0')
     elif launcher != 'pytorch':
         raise ConfigError(f"launcher={launcher!r} needs a GPU; on CPU use 'pytorch' or 'slurm'.")
-    torch.distributed.init_process_group('gloo', timeout=datetime.timedelta(seconds=timeout))
+    timeout = datetime.timedelta(seconds=cfg.env_cfg.dist_cfg.timeout)
+    torch.distributed.init_process_group('gloo', timeout=timeout)
 
 
 def end_with_parent() -> None:

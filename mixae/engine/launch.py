@@ -1,22 +1,35 @@
 """What tools/train.py and tools/test.py do, callable from Python."""
 
 import argparse
+import contextlib
 import errno
+import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import is_distributed
+from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 
 from mixae.derive.checks import nearest
-from mixae.engine.distributed import end_with_parent, lost_connection, tell_launcher
+from mixae.derive.config import READ
+from mixae.derive.values import nodes, short
+from mixae.engine.distributed import (
+    check_launcher,
+    end_with_parent,
+    lost_connection,
+    tell_launcher,
+)
 from mixae.engine.options import add_options_argument, merge_options, merge_options_file
-from mixae.errors import LAUNCHER, ConfigError, DataError, MixaeError, Preempted
+from mixae.engine.runner import MixaeRunner
+from mixae.errors import LAUNCHER, ConfigError, MixaeError, Preempted, StartError, describe_error
+from mixae.registry import being_built
 
 # Of a disk that is full or cannot be written, of folders in place of files, of missing rights.
 _OF_THE_MACHINE = {
@@ -27,6 +40,7 @@ _OF_THE_MACHINE = {
         'EROFS',
         'EACCES',
         'EPERM',
+        'EEXIST',
         'EISDIR',
         'ENOTDIR',
         'ENAMETOOLONG',
@@ -62,19 +76,15 @@ def load_config(args: argparse.Namespace) -> Config:
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     cfg = read_config(args.config)
-    variable = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID'}.get(args.launcher)
-    if variable and variable not in os.environ:
-        script = {'pytorch': 'tools/dist_train.sh', 'slurm': 'tools/slurm_train.sh'}[args.launcher]
-        raise ConfigError(
-            f'--launcher {args.launcher}: {variable} is not set, so this process was not started '
-            f'by it. Use {script}, or leave --launcher out.'
-        )
     cfg.launcher = args.launcher
     if args.options_file is not None:
         merge_options_file(cfg, args.options_file)
     merge_options(cfg, args.cfg_options)
+    check_launcher(cfg.launcher)
     if args.budget is not None:
         cfg.budget = args.budget
+    if args.work_dir == '':
+        raise ConfigError("--work-dir '': expected a folder.")
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -91,7 +101,7 @@ def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
     """
     path = Path(path)
     if not path.is_file():
-        others = [str(path.with_name(other.name)) for other in path.parent.glob('*.py')]
+        others = map(str, path.parent.glob('*.py'))
         raise ConfigError(f'There is no config file {path}{nearest(str(path), others)}')
     if path.suffix != '.py':
         raise ConfigError(f'{path} is no config: expected a Python file (.py).')
@@ -99,8 +109,8 @@ def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         cfg = Config.fromfile(path)
     except MixaeError:
         raise
-    except Exception as error:
-        raise ConfigError(f'{path} cannot be read: {type(error).__name__}: {error}') from error
+    except (Exception, SystemExit) as error:  # a config is a program, and fails as one
+        raise ConfigError(f'{path} cannot be read: {describe_error(error)}') from error
     if 'evaluate' in cfg and 'columns' in cfg:
         raise ConfigError(f'{path} is a suite: run it with tools/run_suite.py.')
     if 'model' not in cfg:
@@ -161,6 +171,8 @@ def train(
                 'starts from random weights.'
             )
         cfg.pretrained = pretrained
+    if (resume or cfg.get('resume')) and (overwrite or cfg.get('overwrite')):
+        raise ConfigError('--resume continues a run and --overwrite replaces it: give one of them.')
     if resume:
         cfg.resume = True
         cfg.load_from = None if resume in (True, 'auto') else resume
@@ -168,9 +180,11 @@ def train(
         cfg.optim_wrapper.type = 'mixae.AmpOptimWrapper'
     if no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    cfg.overwrite = overwrite
-    runner = build_runner(cfg)
-    runner.train()
+    cfg.overwrite = overwrite or cfg.get('overwrite', False)
+    with starting(cfg):
+        runner = build_runner(cfg)
+    with starting(cfg, runner):
+        runner.train()
     return runner
 
 
@@ -198,13 +212,81 @@ def test(cfg: Config, checkpoint: str) -> dict:
         cfg.pop('pretrained', None)
     cfg.train_cfg = cfg.train_dataloader = cfg.optim_wrapper = cfg.param_scheduler = None
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    return build_runner(cfg).test()
+    with starting(cfg):
+        runner = build_runner(cfg)
+    with starting(cfg, runner):
+        return runner.test()
 
 
 def build_runner(cfg: Config):
-    """The runner that the config's ``runner_type`` names; ours by default."""
-    cfg.setdefault('runner_type', 'mixae.MixaeRunner')
+    """The runner that the config's ``runner_type`` names; ours by default.
+
+    Raises:
+        ConfigError: No such class, or one that does not derive what our configs leave open.
+    """
+    kind = RUNNERS.get(cfg.setdefault('runner_type', 'mixae.MixaeRunner'))
+    if kind is None or not issubclass(kind, MixaeRunner):
+        raise ConfigError(
+            f'runner_type={cfg.runner_type!r}: expected mixae.MixaeRunner, or a registered class '
+            'that inherits it.'
+        )
     return RUNNERS.build(cfg)
+
+
+@contextlib.contextmanager
+def starting(cfg: Config, runner: MixaeRunner | None = None) -> Iterator[None]:
+    """What fails before the first step or batch has ended becomes a line: it is the config's.
+
+    The log file gets the traceback.
+
+    Args:
+        cfg (Config): The config.
+        runner (MixaeRunner, optional): Once it is built.
+
+    Raises:
+        StartError: Names the component that cannot be built, or the place in the code.
+    """
+    try:
+        yield
+    except MixaeError as error:
+        if error.__cause__ is not None:
+            _log_traceback()
+        raise
+    except OSError:
+        raise
+    except Exception as error:
+        _log_traceback()
+        known = _is_interrupt(error) or lost_connection(error) or _of_the_machine(error)
+        if known or (runner is not None and runner.has_started):
+            raise
+        what, options = 'The run cannot start', being_built(error)
+        if options is not None:
+            place, given = _find(options, cfg)
+            what = f'{place}={short(given, 200)} cannot be built'
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        reason = describe_error(error) if str(error) else last.line  # a bare assert
+        raise StartError(
+            f'{what}: {reason} ({Path(last.filename).name}, line {last.lineno}).'
+        ) from error
+
+
+def _find(options: Mapping, cfg: Config) -> tuple[str, Mapping]:
+    """The part of a config, before all that was derived, that a component is built from.
+
+    Returns:
+        tuple[str, Mapping]: Its place, and the part; the class and no options for none.
+    """
+    name = str(options.get('type')).split('.')[-1]
+    alike = [
+        (path, part)
+        for path, part in nodes({section: cfg.get(section) for section in READ})
+        if isinstance(part, Mapping) and str(part.get('type')).split('.')[-1] == name
+    ]
+    return max(
+        alike,
+        key=lambda one: sum(str(value) == str(options.get(key)) for key, value in one[1].items()),
+        default=(name, {}),
+    )
 
 
 def run_tool(main, interrupted: str = '--resume continues from the last checkpoint') -> None:
@@ -218,7 +300,7 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
         main()
         _end_together()
     except Preempted as error:
-        if _rank() == 0:
+        if _is_first():
             print(f'\n{error}', file=sys.stderr)
         _end_together()
         sys.exit(error.exit_status)
@@ -228,12 +310,12 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
         if 'Original Traceback' in message:
             message = message.strip().splitlines()[-1].partition(': ')[2]
         # Every process meets an error of the config; an image is read by one of them alone.
-        if not tell_launcher(message) and (_rank() == 0 or isinstance(error, DataError)):
+        if not tell_launcher(message) and (_is_first() or not isinstance(error, ConfigError)):
             _print_error(message)
         sys.exit(error.exit_status)
     except (KeyboardInterrupt, Exception) as error:
         if _is_interrupt(error):
-            if _rank() == 0 and LAUNCHER not in os.environ:
+            if _is_first() and LAUNCHER not in os.environ:
                 print(f'interrupted; {interrupted}', file=sys.stderr)
             sys.exit(130)
         kind, message = lost_connection(error) or (None, _of_the_machine(error))
@@ -246,10 +328,24 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
         sys.exit(1)
 
 
+def _log_traceback() -> None:
+    for handler in MMLogger.get_current_instance().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.stream.write(traceback.format_exc())
+            handler.flush()
+
+
 def _of_the_machine(error: Exception) -> str | None:
     """What an error says of this machine, not of the code: its disk, its rights, its memory."""
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE and error.filename:
         return f'{error.filename}: {error.strerror}.'
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f'{error.strerror}: nothing more can be written to the disk of the work directory.'
+    if isinstance(error, torch.OutOfMemoryError):
+        return (
+            f'{describe_error(error)}. Lower the batch_size of the data loader; '
+            'optim_wrapper.accumulative_counts keeps the effective batch.'
+        )
     reason = (str(error).strip().splitlines() or [''])[-1]
     if reason.startswith('DataLoader worker (pid') or 'memory(shm)' in reason:
         return (
@@ -267,8 +363,8 @@ def _is_interrupt(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _rank() -> int:
-    return int(os.environ.get('RANK', 0))
+def _is_first() -> bool:
+    return os.environ.get('RANK', '0') == '0'
 
 
 def _print_error(message: str) -> None:

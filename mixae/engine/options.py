@@ -3,7 +3,7 @@
 import argparse
 import ast
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mixae.derive.checks import check_top_level
 from mixae.derive.facts import AUTO, REQUIRED
+from mixae.derive.values import TEXTS
 from mixae.errors import ConfigError
 
 _WORDS = {'true': True, 'false': False, 'none': None, 'null': None}
@@ -39,7 +40,7 @@ def merge_options(cfg: Config, pairs: Sequence[str]) -> None:
 
     Raises:
         ConfigError: A pair without a key or a value, a path into what has no keys, brackets that
-            do not match, or a key that nothing reads.
+            do not match, a key that nothing reads, or two that contradict each other.
     """
     parsed = {}
     for pair in pairs:
@@ -50,9 +51,26 @@ def merge_options(cfg: Config, pairs: Sequence[str]) -> None:
             raise ConfigError(
                 f'{key}= has no value: {key}=None turns it off, {key}=\'""\' is an empty string.'
             )
-        parsed[key] = parse_value(text, _current(cfg, key), key)
-    check_top_level(cfg, parsed)
-    cfg.merge_from_dict(parsed)
+        current = '' if key.split('.')[-1] in TEXTS else _current(cfg, key)
+        parsed[key] = parse_value(text, current, key)
+    merge_values(cfg, parsed)
+
+
+def merge_values(cfg: Config, values: Mapping[str, object]) -> None:
+    """Override settings of a config by values with dotted keys, in place.
+
+    Raises:
+        ConfigError: A path into what has no keys, a key that nothing reads, or two that contradict
+            each other.
+    """
+    for key in values:
+        _current(cfg, key)
+        parts = key.split('.')
+        for parent in ('.'.join(parts[:n]) for n in range(1, len(parts))):
+            if not isinstance(values.get(parent, {}), Mapping | list):
+                raise ConfigError(f'{parent}={values[parent]!r} leaves no place for {key}.')
+    check_top_level(cfg, values)
+    cfg.merge_from_dict(dict(values))
 
 
 def merge_options_file(cfg: Config, path: str | Path) -> None:
@@ -67,10 +85,7 @@ def merge_options_file(cfg: Config, path: str | Path) -> None:
         raise ConfigError(f'--options-file {path} cannot be read: {error}.') from error
     if not isinstance(options, dict):
         raise ConfigError(f'--options-file {path} holds no JSON object, {{"key": value}}.')
-    for key in options:
-        _current(cfg, key)
-    check_top_level(cfg, options)
-    cfg.merge_from_dict(options)
+    merge_values(cfg, options)
 
 
 def _current(cfg: Config, key: str):
@@ -78,7 +93,7 @@ def _current(cfg: Config, key: str):
     node, path = cfg, []
     for part in key.split('.'):
         if isinstance(node, list | tuple):
-            if not part.lstrip('-').isdigit() or not -len(node) <= int(part) < len(node):
+            if not part.isdecimal() or int(part) >= len(node):
                 raise ConfigError(
                     f'{key}: {".".join(path)} is a list of {len(node)}; expected an index from 0 '
                     f'to {len(node) - 1}, got {part!r}.'

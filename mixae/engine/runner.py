@@ -24,6 +24,7 @@ from mixae.datasets.checks import check_dataset, loading
 from mixae.datasets.guard import guard
 from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.derive import derive
+from mixae.derive.values import check_values
 from mixae.engine.distributed import init_processes, launched_as
 from mixae.engine.hooks import PreemptionHook, SanityCheckHook
 from mixae.engine.hooks.preemption import PREEMPTED
@@ -33,7 +34,14 @@ from mixae.engine.resume import check_resume, restore_start
 from mixae.engine.work_dir import SetAsideHook, lock_work_dir, prepare_work_dir
 from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.files import replace_whole
-from mixae.registry import RUNNERS
+from mixae.registry import DATASETS, RUNNERS
+
+
+class StartedHook(Hook):
+    """Notes that a first step or batch has ended."""
+
+    def _after_iter(self, runner: Runner, *args, **kwargs) -> None:
+        runner.has_started = True
 
 
 @RUNNERS.register_module()
@@ -51,6 +59,7 @@ class MixaeRunner(Runner):
 
     variant: dict  # of the config, before anything was derived
     _lock: IO | None = None  # of the work directory, while this process may write there
+    has_started: bool = False  # a step or a batch has ended
 
     @classmethod
     def from_cfg(cls, cfg: Config | ConfigDict | dict) -> 'MixaeRunner':
@@ -61,6 +70,7 @@ class MixaeRunner(Runner):
                 'auto_scale_lr would scale the learning rate twice: it follows the batch already, '
                 'lr = base_lr x effective batch / base_lr_batch. Remove auto_scale_lr.'
             )
+        check_values(cfg)
         lock = lock_work_dir(cfg)
         init_processes(cfg)
         done = prepare_work_dir(cfg)
@@ -73,6 +83,7 @@ class MixaeRunner(Runner):
         runner._lock = lock
         for note in notes + done:
             runner.logger.info(note)
+        runner.register_hook(StartedHook())
         if cfg.get('train_cfg'):
             runner.register_hook(SanityCheckHook())
             runner.register_hook(PreemptionHook())
@@ -111,24 +122,19 @@ class MixaeRunner(Runner):
             self._init_model_weights()
         return super().test()
 
-    def build_model(self, model: nn.Module | dict) -> nn.Module:
-        """As mmengine's; an option that a component refuses is an error of the config."""
-        try:
-            return super().build_model(model)
-        except MixaeError:
-            raise
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
-
     @staticmethod
     def build_dataloader(
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
         """As mmengine's, over a data set that is checked and whose files are guarded."""
-        config = dataloader.get('dataset') if isinstance(dataloader, dict) else None
         end_workers_that_lose_samples()
-        with loading(config if isinstance(config, dict) else {}):
-            loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if isinstance(dataloader, dict) and isinstance(dataloader['dataset'], dict):
+            with loading(dataloader['dataset']):
+                dataset = DATASETS.build(dataloader['dataset'])
+                if hasattr(dataset, 'full_init'):
+                    dataset.full_init()
+            dataloader = {**dataloader, 'dataset': dataset}
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         check_dataset(loader.dataset)
         return loader
 
@@ -158,6 +164,12 @@ class MixaeRunner(Runner):
                 f'An epoch has no step: {len(dataloader.dataset)} training images, '
                 f'{dataloader.batch_size} a process x {self.world_size} processes, and '
                 'drop_last=True. Lower train_dataloader.batch_size.'
+            )
+        steps = self.cfg.optim_wrapper.get('accumulative_counts', 1)
+        if steps > loop.max_iters:
+            raise ConfigError(
+                f'optim_wrapper.accumulative_counts={steps}: the run has {loop.max_iters} '
+                'iterations, and would end before its first step.'
             )
         check_classes(self.model, dataloader.dataset)
         for scheduler in self.cfg.get('param_scheduler') or ():

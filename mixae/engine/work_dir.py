@@ -18,7 +18,7 @@ from mixae.engine.distributed import launched_as
 from mixae.engine.hooks.preemption import PREEMPTED
 from mixae.engine.hooks.topk_accuracy import CURVE_FILE
 from mixae.errors import CheckpointError, ConfigError
-from mixae.files import lock_file
+from mixae.files import check_folder, lock_file
 from mixae.results.record import SUFFIX
 
 LOCK = '.training.lock'  # a suite's, on the same folder, is another file
@@ -59,16 +59,19 @@ def lock_work_dir(cfg: Config) -> IO | None:
     """Keep other training runs out of the work directory for as long as the result is open.
 
     Two runs in one folder would write over each other's checkpoints. The first process of a run
-    holds the lock; it is the one that writes. Evaluations need none: each record has its own name.
+    holds the lock; it is the one that writes. Evaluations need none, since each record has its own
+    name, but a folder that can be written.
 
     Raises:
         ConfigError: Another run is at work there, or nothing can be written there.
     """
-    if not cfg.get('train_cfg') or not cfg.get('work_dir') or launched_as(cfg)[0] != 0:
+    if not cfg.get('work_dir') or launched_as(cfg)[0] != 0:
         return None
     path = Path(cfg.work_dir) / LOCK
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        check_folder(path.parent)
+        if not cfg.get('train_cfg'):
+            return None
         lock = lock_file(path)
     except BlockingIOError:
         raise ConfigError(
@@ -77,8 +80,8 @@ def lock_work_dir(cfg: Config) -> IO | None:
         ) from None
     except OSError as error:
         raise ConfigError(
-            f'{cfg.work_dir} cannot be used as work directory ({error.strerror}): choose a folder '
-            'that can be written and locked with --work-dir.'
+            f'{cfg.work_dir} cannot be used as work directory ({error.strerror or error}): choose '
+            'a folder that can be written and locked with --work-dir.'
         ) from error
     lock.truncate(0)
     lock.write(f'process {os.getpid()} on {socket.gethostname()}\n')

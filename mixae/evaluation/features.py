@@ -11,6 +11,8 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mixae.errors import ConfigError
+
 POOLS = ('avg', 'cls')
 
 
@@ -18,13 +20,16 @@ def pool_tokens(tokens_BND: Tensor, pool: str) -> Tensor:
     """One feature an image, (B, D): 'avg' of the patch tokens, or the 'cls' token.
 
     Raises:
-        ValueError: For another ``pool``.
+        ConfigError: For another ``pool``.
     """
-    if pool == 'avg':
-        return tokens_BND[:, 1:].mean(dim=1)
-    if pool == 'cls':
-        return tokens_BND[:, 0]
-    raise ValueError(f'pool={pool!r} is unknown: choose one of {", ".join(POOLS)}.')
+    check_pool(pool)
+    return tokens_BND[:, 1:].mean(dim=1) if pool == 'avg' else tokens_BND[:, 0]
+
+
+def check_pool(pool: str) -> None:
+    """Raise ConfigError for a ``pool`` that :func:`pool_tokens` does not know."""
+    if pool not in POOLS:
+        raise ConfigError(f'pool={pool!r} is unknown: choose one of {", ".join(POOLS)}.')
 
 
 @torch.no_grad()

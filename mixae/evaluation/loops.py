@@ -6,9 +6,9 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
-from mixae.errors import DataError, NotFiniteError
+from mixae.errors import ConfigError, DataError, NotFiniteError
 from mixae.evaluation.accuracy import cap_topk, top_k_accuracy
-from mixae.evaluation.features import extract_features
+from mixae.evaluation.features import check_pool, extract_features
 from mixae.registry import LOOPS, TASK_UTILS
 
 
@@ -30,6 +30,7 @@ class FeatureProbeLoop(BaseLoop):
             Defaults to 'avg'.
 
     Raises:
+        ConfigError: An unknown ``pool``, or no ``train_features``.
         DataError: A split without classes, or splits of different ones.
     """
 
@@ -43,8 +44,11 @@ class FeatureProbeLoop(BaseLoop):
         train_features: DataLoader | dict | None = None,
         pool: str = 'avg',
     ) -> None:
+        check_pool(pool)
         super().__init__(runner, dataloader)
-        loader = train_features or runner.cfg.train_features
+        loader = train_features or runner.cfg.get('train_features')
+        if loader is None:
+            raise ConfigError('train_features=None: expected the data loader of a training split.')
         if isinstance(loader, dict):
             loader = runner.build_dataloader(loader, seed=runner.seed)
         self.train_dataloader = loader

@@ -13,9 +13,9 @@ from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.load import load_encoder
 from mixae.datasets.pseudo_labels import dataset_fingerprint, save_pseudo_labels
 from mixae.derive import derive
-from mixae.errors import ConfigError, DataError
-from mixae.evaluation.features import extract_features
-from mixae.files import file_sha256
+from mixae.errors import ConfigError, DataError, describe_error
+from mixae.evaluation.features import check_pool, extract_features
+from mixae.files import check_output, file_sha256
 from mixae.registry import MODELS
 
 
@@ -34,11 +34,7 @@ def cluster(
     Raises:
         DataError: k outside [2, N], or features that are not finite.
     """
-    if not 2 <= k <= len(features_ND):
-        raise DataError(
-            f'k={k} pseudo-classes of {len(features_ND)} images: choose k from 2 to the number of '
-            'images.'
-        )
+    check_classes(k, len(features_ND))
     if not np.isfinite(features_ND).all():
         raise DataError('The features are not finite: the checkpoint is broken.')
     if mini_batch is None:
@@ -46,6 +42,14 @@ def cluster(
     else:
         model = MiniBatchKMeans(k, n_init=10, random_state=seed, batch_size=mini_batch)
     return model.fit_predict(features_ND).astype(np.int32)
+
+
+def check_classes(k: int, num_images: int) -> None:
+    """Raise DataError where k pseudo-classes of so many images cannot be."""
+    if not 2 <= k <= num_images:
+        raise DataError(
+            f'k={k} pseudo-classes of {num_images} images: choose k from 2 to the number of images.'
+        )
 
 
 def make_pseudo_labels(
@@ -75,9 +79,21 @@ def make_pseudo_labels(
 
     Raises:
         DataError: k outside [2, N].
-        ConfigError: A config without ``train_features``.
+        ConfigError: A config without ``train_features``; a seed, a mini-batch or a device that is
+            none.
+        OutputError: The file cannot be written.
         CheckpointError: A checkpoint that does not fit the config.
     """
+    check_output(path, ('.npz',))
+    if not 0 <= seed < 2**32 or (mini_batch is not None and mini_batch < 1):
+        raise ConfigError(
+            f'seed={seed}, mini_batch={mini_batch}: expected a seed from 0, and 1 row or more.'
+        )
+    try:
+        device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f'device={device}: {describe_error(error)}.') from error
     config = config.copy()
     config.pretrained = 'scratch'  # loaded and checked below
     config = derive(config)[0]
@@ -89,14 +105,14 @@ def make_pseudo_labels(
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(config.model)
         loader = Runner.build_dataloader(config.train_features, seed=seed)
+    check_classes(k, len(loader.dataset))
+    pool = (config.get('test_cfg') or {}).get('pool', 'avg')
+    check_pool(pool)
     load_encoder(model.backbone, checkpoint)
-    model = model.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    features_ND, _ = extract_features(
-        model, loader, (config.get('test_cfg') or {}).get('pool', 'avg')
-    )
+    features_ND, _ = extract_features(model.to(device), loader, pool)
     labels_N = cluster(features_ND, k, seed, mini_batch)
     provenance = dict(
-        dataset=config.get('data_about', {}).get('name'),
+        dataset=(config.get('data_about') or {}).get('name'),
         dataset_sha256=dataset_fingerprint(loader.dataset),
         checkpoint=Path(checkpoint).name,
         checkpoint_sha256=file_sha256(checkpoint),

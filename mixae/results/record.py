@@ -141,7 +141,7 @@ def validate_record(record: Mapping, name: str = 'this record') -> None:
             f'{SCHEMA_VERSION} this version of mixae reads; {remedy}.'
         )
     if problems := find_problems(record):
-        raise RecordError(f'{name} is not a valid run record:\n  ' + '\n  '.join(problems))
+        raise RecordError(f'{name} is not a valid run record: {"; ".join(problems)}.')
 
 
 def check_values(record: Mapping, name: str = 'this record') -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mixae.errors import TableError
-from mixae.files import write_whole
+from mixae.files import check_output, write_whole
 from mixae.results.compare import build_table
 from mixae.results.metafile import to_metafile
 from mixae.results.names import COLUMNS
@@ -49,8 +49,8 @@ def write_leaderboard(
 
     Raises:
         RecordError: a record that cannot be trusted.
-        TableError: an unknown format or choice, what cannot be shown, or a file that cannot be
-            written.
+        TableError: an unknown format or choice, or what cannot be shown.
+        OutputError: a file that cannot be written.
     """
     for name, value, known in (('format', format, FORMATS), ('published', published, PUBLISHED)):
         if value not in known:
@@ -61,8 +61,8 @@ def write_leaderboard(
         raise TableError(f'images are shown on the page only, not in format {format!r}.')
     if (format == 'metafile') != (method is not None):
         raise TableError("a method is named for format='metafile', and for no other.")
-    if out is not None and Path(out).is_dir():
-        raise TableError(f'{out}: is a folder; name the file to write.')
+    if out is not None:
+        check_output(out)
     records = read_records(sources) if sources else []
     if format == 'metafile':
         text = to_metafile(records, method)
@@ -75,10 +75,7 @@ def write_leaderboard(
         else:
             text = dict(text=to_text, csv=to_csv, latex=to_latex)[format](table)
     if out is not None:
-        try:
-            write_whole(out, text)
-        except OSError as error:
-            raise TableError(f'{out}: cannot be written ({error.strerror}).') from error
+        write_whole(out, text)
     return text
 
 

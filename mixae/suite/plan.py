@@ -11,8 +11,11 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mixae.datasets.digit_scenes.build import DEFAULTS
+from mixae.derive import derive
 from mixae.derive.checks import nearest
-from mixae.errors import SuiteError
+from mixae.derive.values import in_words
+from mixae.engine.options import merge_values
+from mixae.errors import ConfigError, SuiteError
 from mixae.results.record import config_sha256
 from mixae.results.table import parse_columns
 from mixae.results.write import PUBLISHED
@@ -108,8 +111,8 @@ class Run:
             return {name: copy.deepcopy(_read_once(ROOT / name)) for name in names}
         config = copy.deepcopy(_read_once(ROOT / self.target))
         try:
-            config.merge_from_dict(dict(self.options))
-        except (TypeError, KeyError, ValueError, IndexError) as error:
+            merge_values(config, self.options)
+        except ConfigError as error:
             raise SuiteError(f'{self.name}: options do not fit {self.target}: {error}') from error
         return {'': config}
 
@@ -121,6 +124,26 @@ class Run:
     def config(self) -> Config:
         """The config of training or of a test, with the overrides."""
         return self.configs['']
+
+    def check(self) -> None:
+        """Find what can be known to fail before its turn comes.
+
+        Raises:
+            SuiteError: As :attr:`configs`, or a config that cannot be run.
+        """
+        if self.is_analysis:
+            _ = self.configs
+            return
+        config = copy.deepcopy(self.config())
+        # Checkpoints that are not there yet.
+        if 'pretrained' in config:
+            config.pretrained = SCRATCH
+        if self.teacher:
+            config.model.teacher.checkpoint = self.teacher
+        try:
+            derive(config, self.gpus)
+        except ConfigError as error:
+            raise SuiteError(f'{self.name}: {error}') from error
 
 
 @dataclass(frozen=True)
@@ -292,10 +315,8 @@ def _check(place: str, given: Mapping, types: dict, required: Sequence[str]) -> 
         raise SuiteError(f'{place}: {missing} must be given.')
     for key, value in given.items():
         if not isinstance(value, types[key]):
-            raise SuiteError(
-                f'{place}: {key}={value!r} is a {type(value).__name__}; expected is '
-                f'{getattr(types[key], "__name__", types[key])}.'
-            )
+            kinds = types[key] if isinstance(types[key], tuple) else (types[key],)
+            raise SuiteError(f'{place}: {key}={value!r}: expected {in_words(kinds)}.')
     if 'gpus' in given:
         check_whole(f'{place}.gpus', given['gpus'])
     try:

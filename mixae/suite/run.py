@@ -46,6 +46,8 @@ def open_suite(
     Raises:
         SuiteError: The suite or a config of its runs cannot be read; an unknown run.
     """
+    if work_dir == '':
+        raise SuiteError("--work-dir '': expected a folder.")
     suite = load_suite(path, seeds, gpus)
     if unknown := set(suite.checks) - CHECKS.keys():
         raise SuiteError(f'checks: unknown {sorted(unknown)}; known are {sorted(CHECKS)}.')
@@ -54,7 +56,7 @@ def open_suite(
         raise SuiteError(f'{folder.path} is a file: name a folder with --work-dir.')
     plan = suite.select(only) if only else list(suite.plan)
     for run in plan:
-        _ = run.configs  # a fault in the last run's is said before the first run
+        run.check()  # a fault in the last run's config is said before the first run
     return folder, plan
 
 

@@ -10,7 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from mixae.engine.hooks.topk_accuracy import read_curve
 from mixae.errors import DataError
+from mixae.files import check_output
 from mixae.results.watched import at_the_end
+from mixae.visualization.grid import ENDINGS, save_figure
 
 
 def curve_rows(source: str | Path) -> list[dict]:
@@ -30,8 +32,15 @@ def curve_rows(source: str | Path) -> list[dict]:
     path = path / 'topk_accuracy.jsonl' if path.is_dir() else path
     if not path.is_file():
         raise DataError(f'There is no {path}: MixedAE runs with mixae.TopKAccuracyHook write it.')
-    rows = _rows_of_record(path) if path.suffix == '.json' else read_curve(path)
-    rows = [row for row in rows if row['layers']]  # where nothing is selected there is a loss alone
+    try:
+        rows = _rows_of_record(path) if path.suffix == '.json' else read_curve(path)
+        sound = all(
+            row['iter'] >= 0 and row['chance'] >= 0 and isinstance(row['layers'], dict)
+            for row in rows
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        sound = False
+    rows = [row for row in rows if row['layers']] if sound else []  # others hold a loss alone
     if not rows:
         raise DataError(f'{path}: no reading of TopK sampling accuracy in it.')
     return rows
@@ -67,6 +76,7 @@ def plot_topk_accuracy(source: str | Path, path: str | Path, title: str = '') ->
     Returns:
         Path: The PNG.
     """
+    check_output(path, ENDINGS)
     rows = curve_rows(source)
     layers = sorted(rows[0]['layers'], key=int)
     steps = [row['iter'] for row in rows]
@@ -90,7 +100,4 @@ def plot_topk_accuracy(source: str | Path, path: str | Path, title: str = '') ->
     ax.grid(alpha=0.25)
     ax.spines[['top', 'right']].set_visible(False)
     figure.legend(loc='outside right upper', frameon=False, fontsize=9)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor='white')
-    return path
+    return save_figure(figure, path, facecolor='white')

@@ -14,6 +14,7 @@ from mmengine.visualization import Visualizer
 from mixae.checkpoints.whole_models import load_model
 from mixae.derive import REQUIRED, derive
 from mixae.errors import ConfigError
+from mixae.files import check_folder
 from mixae.registry import DATASETS, VISUALIZERS
 
 
@@ -45,11 +46,16 @@ def draw_predictions(
         list[Path]: A PNG an image, named by the image.
 
     Raises:
-        ConfigError: The config is neither a detector's nor a segmentor's, or an unknown split.
+        ConfigError: The config is neither a detector's nor a segmentor's, an unknown split, or a
+            number out of range.
+        OutputError: Nothing can be written in ``out``.
         CheckpointError: An unreadable checkpoint, or one of another model.
     """
     if split not in ('train', 'val', 'test'):
         raise ConfigError(f'split={split!r}: choose train, val or test.')
+    if count < 1 or not 0 <= threshold <= 1:
+        raise ConfigError(f'count={count}, threshold={threshold}: expected 1 or more, 0 to 1.')
+    check_folder(out)
     model_cfg = cfg.get('model', {})
     is_segmentor = 'decode_head' in model_cfg
     if not is_segmentor and not {'roi_head', 'bbox_head'} & set(model_cfg):
@@ -79,7 +85,6 @@ def draw_predictions(
     )
     visualizer.dataset_meta = dataset.metainfo
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     paths = []
     chosen = np.unique(np.linspace(0, len(dataset) - 1, min(count, len(dataset))).astype(int))
     for index in chosen:

@@ -1,6 +1,7 @@
 """A grid of small pictures with labelled rows and columns."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
 
@@ -8,7 +9,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from mixae.files import replace_whole
+
 CELL = 1.0  # inches
+ENDINGS = ('.png', '.pdf', '.svg')  # of figures
 
 
 class Cell(NamedTuple):
@@ -17,6 +21,22 @@ class Cell(NamedTuple):
     picture: np.ndarray
     patch: int = 0
     framed: Sequence[tuple[int, int]] = ()
+
+
+def save_figure(figure: Figure, path: str | Path, **options) -> Path:
+    """Write a figure whole or not at all, in the format that its name ends in.
+
+    Args:
+        figure (Figure): The figure.
+        path (str | Path): One of :data:`ENDINGS`.
+        **options: Of matplotlib's ``savefig``.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with replace_whole(path) as draft:
+        figure.savefig(draft, **options)
+    return Path(path)
 
 
 def draw_grid(

@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from mixae.checkpoints.whole_models import as_mae, load_model
 from mixae.derive import derive
+from mixae.derive.components import is_model
 from mixae.errors import ConfigError
+from mixae.files import check_output
 from mixae.models.layers.masking import draw_visible, masks_from_visible
 from mixae.models.layers.mixture import mix_pairs
 from mixae.models.necks.disentanglement import BRANCHES
 from mixae.models.selfsup.imae import IMAE
 from mixae.visualization.attention import weights_and_attention
-from mixae.visualization.grid import Cell, draw_grid
+from mixae.visualization.grid import ENDINGS, Cell, draw_grid, save_figure
 from mixae.visualization.loading import load_pairs
 from mixae.visualization.pixels import (
     NORMALISED,
@@ -36,6 +38,7 @@ from mixae.visualization.pixels import (
 
 FACTORS = (0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
 MASK_RATIOS = (0.5, 0.6, 0.75)
+MOST = 32  # pairs of a picture
 
 
 class Scene(NamedTuple):
@@ -279,7 +282,9 @@ def imae_picture(
             None: the one that the i-MAE was trained with.
 
     Raises:
-        ConfigError: A missing teacher, or an option that the figure has no use for.
+        ConfigError: A missing teacher, an option that the figure has no use for, a number out of
+            range, or another model than an i-MAE.
+        OutputError: The picture cannot be written.
         CheckpointError: A checkpoint that does not fit the config.
     """
     if figure in ('comparison', 'weights') and not teacher:
@@ -290,7 +295,13 @@ def imae_picture(
     ):
         if figure == several and value is not None:
             raise ConfigError(f'{figure} shows several: {option} has no use there.')
-    model_cfg = derive(config)[0].model
+    check_output(path, ENDINGS)
+    if not 1 <= pairs <= MOST or seed < 0:
+        raise ConfigError(f'pairs={pairs}, seed={seed}: expected 1 to {MOST}, and 0 or more.')
+    config = derive(config)[0]
+    if not is_model(config, IMAE):
+        raise ConfigError(f"model.type={config.model.type!r}: expected an i-MAE's config.")
+    model_cfg = config.model
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
 
     def load(cfg: dict, path: str | None) -> nn.Module | None:
@@ -308,7 +319,4 @@ def imae_picture(
             mask_ratio=model_cfg.backbone.mask_ratio if mask_ratio is None else mask_ratio,
             seed=seed,
         )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FIGURES[figure](subject).savefig(path, dpi=130)
-    return path
+    return save_figure(FIGURES[figure](subject), path, dpi=130)

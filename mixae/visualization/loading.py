@@ -13,8 +13,10 @@ from mmpretrain.models import MAE
 from torch import Tensor, nn
 
 from mixae.checkpoints.whole_models import load_model
+from mixae.datasets.guard import unreadable
 from mixae.datasets.pair_loader import build_pair_loader
 from mixae.derive import derive
+from mixae.derive.components import is_model
 from mixae.errors import ConfigError, DataError
 from mixae.models.selfsup.imae import IMAE
 from mixae.registry import DATASETS, MODELS, TRANSFORMS
@@ -28,14 +30,12 @@ def load_pretrained_model(cfg: Config, checkpoint: str | Path) -> MAE:
         CheckpointError: The checkpoint cannot be read or does not fit; names the keys.
     """
     cfg, _ = derive(cfg, cuda=False)
+    if not is_model(cfg, MAE) or is_model(cfg, IMAE):
+        raise ConfigError(
+            f'model.type={cfg.model.type!r}: pictures of reconstructions are drawn for MAE and '
+            'mixae.MixedAE; tools/analysis/imae_pictures.py draws those of i-MAE.'
+        )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        with MODELS.switch_scope_and_registry(None) as registry:
-            kind = registry.get(cfg.model.type)
-        if kind is None or not issubclass(kind, MAE) or issubclass(kind, IMAE):
-            raise ConfigError(
-                f'model.type={cfg.model.type!r}: pictures of reconstructions are drawn for MAE and '
-                'mixae.MixedAE; tools/analysis/imae_pictures.py draws those of i-MAE.'
-            )
         return load_model(cfg.model, checkpoint)
 
 
@@ -79,10 +79,9 @@ def images_of_files(cfg: Config, paths: Sequence[str | Path]) -> Tensor:
     for path in paths:
         if not Path(path).is_file():
             raise DataError(f'There is no image at {path}.')
-        image = mmcv.imread(str(path))
-        if image is None:
-            raise DataError(f'{path} cannot be read as an image.')
-        found.append(image)
+        if reason := unreadable(str(path)):
+            raise DataError(f'{reason}.')
+        found.append(mmcv.imread(str(path)))
     return _to_input(found, derive(cfg, cuda=False)[0])
 
 
@@ -116,7 +115,15 @@ def load_pairs(
 
     Returns:
         tuple[Tensor, nn.Module]: Normalised images (2 * pairs, 3, height, width), preprocessor.
+
+    Raises:
+        ConfigError: A config without a test split.
     """
+    if not data.get('test_dataloader'):
+        raise ConfigError(
+            f'The data config {data.filename} has no test_dataloader: give the config of a kNN or '
+            'linear probe.'
+        )
     data = data.copy()
     data.pretrained = 'scratch'
     data.test_dataloader.num_workers = 0

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from mixae.checkpoints.account import KEY
 from mixae.checkpoints.read import read_checkpoint
+from mixae.errors import ConfigError
+from mixae.files import check_output
 from mixae.models.layers.masking import draw_visible, masks_from_visible
-from mixae.models.layers.mixing import check_group
 from mixae.models.selfsup.mixedae import MixedAE
+from mixae.visualization.grid import ENDINGS, save_figure
 from mixae.visualization.loading import images_of_dataset, images_of_files, load_pretrained_model
 from mixae.visualization.pixels import (
     NORMALISED,
@@ -34,6 +36,7 @@ from mixae.visualization.pixels import (
 # Okabe and Ito's colours, which colour-blind people can tell apart too.
 COLOURS = ('#E69F00', '#56B4E9', '#009E73', '#CC79A7', '#F0E442', '#D55E00', '#0072B2', '#999999')
 CELL = 1.45  # inches
+MOST = 256  # images of a picture
 
 
 @dataclass
@@ -72,17 +75,21 @@ def reconstruct(model: MAE, images: Tensor, seed: int = 0) -> Reconstruction:
         seed (int): Of the masks. The caller's generator is left as it was. Defaults to 0.
 
     Raises:
-        ValueError: Images of another size, or not a multiple of G of them.
+        ConfigError: Images of another size, or not a multiple of G of them.
     """
     size = model.backbone.img_size
     if tuple(images.shape[1:]) != (3, *size):
-        raise ValueError(
+        raise ConfigError(
             f'images of shape {tuple(images.shape)}: this model takes (B, 3, {size[0]}, {size[1]}).'
         )
     L = model.backbone.num_patches
     is_mixed = isinstance(model, MixedAE)
     if is_mixed:
-        check_group(len(images), L, model.groups)
+        if len(images) % model.groups:
+            raise ConfigError(
+                f'num_images={len(images)}: expected a multiple of {model.groups}, the images that '
+                'this model mixes.'
+            )
     model.eval()
     head, preprocessor = model.head, model.data_preprocessor
     inputs = (images.to(preprocessor.mean.device).float() - preprocessor.mean) / preprocessor.std
@@ -176,10 +183,7 @@ def draw_reconstruction(reconstruction: Reconstruction, path: str | Path, title:
         figure.text(0.5, 1 - 0.08 / total, title, ha='center', va='top', fontsize=11)
     if caption:
         figure.text(0.5, 0.05 / total, '\n'.join(caption), ha='center', va='bottom', fontsize=8)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, facecolor='white')
-    return path
+    return save_figure(figure, path, facecolor='white')
 
 
 def _frame_patches(ax, owner_L: Tensor, size: Sequence[int]) -> None:
@@ -221,7 +225,15 @@ def reconstruction_picture(
 
     Returns:
         Path: The PNG.
+
+    Raises:
+        ConfigError: A number of images that is less than 1, more than a picture holds, or no
+            multiple of G; another model than MAE or MixedAE.
+        OutputError: The picture cannot be written.
     """
+    check_output(path, ENDINGS)
+    if not 1 <= (len(images) or num_images) <= MOST:
+        raise ConfigError(f'num_images={len(images) or num_images}: expected from 1 to {MOST}.')
     model = load_pretrained_model(cfg, checkpoint)
     pictures = images_of_files(cfg, images) if images else images_of_dataset(cfg, num_images, split)
     reconstruction = reconstruct(model, pictures, seed)

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 PRETRAIN = 'configs/mixedae/vitmini_digits_12e.py'
 FINETUNE = 'configs/transfer/digit_scenes/vitmini_finetune.py'
 KNN = 'configs/transfer/digit_scenes/vitmini_knn.py'
+LINEAR = 'configs/transfer/digit_scenes/vitmini_linear.py'
 MAE = 'configs/mae/vitmini_digits_12e.py'
 IMAE = 'configs/imae/vitmini_digits_6e.py'
 
@@ -37,6 +38,8 @@ def load(config, *options) -> Config:
     return derive(cfg)[0]
 
 
+DIGITS = 'train_dataloader.dataset.dataset'
+STEP = f'{DIGITS}.pipeline.0'
 MISTAKES = [
     # Names that nothing reads, with the nearest that are.
     (PRETRAIN, 'model.mixratio=0.5', r'model\.mixratio.*did you mean mix_ratio'),
@@ -63,6 +66,46 @@ MISTAKES = [
     (PRETRAIN, 'train_dataloader.dataset.foo=1', r'train_dataloader\.dataset\.foo'),
     (PRETRAIN, 'model.type=MixedAe', r'model\.type=.MixedAe.*did you mean MixedAE'),
     (PRETRAIN, 'train_dataloader.sampler.type=mixae.EpochSample', r'did you mean EpochSampler'),
+    (PRETRAIN, 'cfg=5', r"'cfg'"),
+    (PRETRAIN, 'env_cfg.cudnn_benchmrk=1', r'env_cfg\.cudnn_benchmrk.*cudnn_benchmark'),
+    (PRETRAIN, 'env_cfg.mp_cfg.start_method=fork', r'start_method.*mp_start_method'),
+    (PRETRAIN, 'optim_wrapper.clip_grad.max_nrom=1', r'clip_grad\.max_nrom.*max_norm'),
+    (PRETRAIN, 'optim_wrapper.paramwise_cfg.norm_decay_multt=0', r'norm_decay_multt.*norm_decay'),
+    (PRETRAIN, 'optim_wrapper.type=AmpOptimWraper', r'did you mean AmpOptimWrapper'),
+    (PRETRAIN, 'optim_wrapper.optimizer.type=AdamWW', r'did you mean AdamW'),
+    (PRETRAIN, 'param_scheduler.1.type=CosinLR', r'param_scheduler\[1\]\.type'),
+    (PRETRAIN, 'param_scheduler.1.milestones=[1]', r'milestones: CosineAnnealingLR has no option'),
+    (PRETRAIN, 'train_cfg.type=EpochBasedTrainLop', r'did you mean EpochBasedTrainLoop'),
+    (PRETRAIN, 'train_cfg.max_iters=5', r'EpochBasedTrainLoop has no option .max_iters'),
+    (PRETRAIN, 'train_dataloader.dataset.dataset.type=DigitScene', r'did you mean DigitScenes'),
+    (PRETRAIN, f'{STEP}.type=RandomResizeCrop', r'pipeline\[0\]\.type.*RandomResizedCrop'),
+    (PRETRAIN, f'{STEP}.scle=3', r'pipeline\[0\]\.scle.*scale'),
+    (PRETRAIN, 'train_dataloader.collate_fn.type=default_colate', r'did you mean default_collate'),
+    (PRETRAIN, 'default_hooks.topk_accuracy.type=TopKHook', r'did you mean .*TopKAccuracyHook'),
+    (PRETRAIN, "custom_hooks=[{'type': 'EMAHok'}]", r'custom_hooks\[0\]\.type.*EMAHook\?'),
+    (PRETRAIN, 'visualizer.type=Visualiser', r'did you mean Visualizer'),
+    (PRETRAIN, 'model.backbone.type=MaskedVit', r'model\.backbone\.type.*MaskedViT'),
+    (PRETRAIN, 'model.neck.type=MAEPretrainDecodr', r'did you mean MAEPretrainDecoder'),
+    (
+        PRETRAIN,
+        'model.head.loss.type=PixelReconstructionLos',
+        r'did you mean PixelReconstructionLoss',
+    ),
+    (PRETRAIN, 'default_scope=mmpretrian', r'default_scope.*did you mean mmpretrain'),
+    (PRETRAIN, 'log_level=foo', r'log_level=.foo.*WARNING'),
+    (IMAE, 'model.distill.wieght=1', r'model\.distill\.wieght.*weight'),
+    (FINETUNE, 'model.train_cfg.augments.0.type=Mixupp', r'did you mean Mixup'),
+    (FINETUNE, 'val_evaluator.type=Acuracy', r'did you mean Accuracy\?'),
+    (FINETUNE, 'val_evaluator.topkk=[1]', r'val_evaluator\.topkk.*did you mean topk'),
+    (FINETUNE, 'val_cfg.type=ValLop', r'did you mean ValLoop'),
+    (KNN, 'test_cfg.type=FeatureLoop', r'did you mean FeatureProbeLoop'),
+    (KNN, 'test_cfg.probe.type=WeightedKN', r'did you mean WeightedKNN'),
+    # Settings that this config does not read.
+    (PRETRAIN, 'pretrained=epoch_1.pth', r'no pretrained, so that nothing would read it'),
+    (PRETRAIN, 'num_classes=10', r'no num_classes'),
+    (PRETRAIN, 'lr_steps=[0.5]', r'no lr_steps'),
+    (PRETRAIN, 'custom_imports.imports=[mine]', r'custom_imports are made while a config is read'),
+    (PRETRAIN, 'model.backbone.mask_ratio=0.75', r'mask_ratio=0\.75: MixedAE masks 1 - mix_ratio'),
     # Values of a wrong type or range.
     (PRETRAIN, 'train_dataloader.batch_size=0', r'batch_size=0: expected a whole number from 1'),
     (PRETRAIN, 'train_dataloader.batch_size=abc', r"batch_size='abc': expected a whole number"),
@@ -81,7 +124,7 @@ MISTAKES = [
     (PRETRAIN, 'model.backbone.patch_size=0', r'patch_size=0: expected a whole number from 1'),
     (PRETRAIN, 'model.backbone.img_size=-64', r'img_size=-64: expected a whole number from 1'),
     (PRETRAIN, 'randomness.seed=abc', r"randomness\.seed='abc': expected a whole number"),
-    (PRETRAIN, 'warmup_epochs=-2', r'warmup_epochs=-2: expected a whole number from 0'),
+    (PRETRAIN, 'warmup_epochs=-2', r'warmup_epochs=-2: expected a number from 0'),
     (PRETRAIN, 'default_hooks.checkpoint.interval=0', r'checkpoint\.interval=0'),
     (PRETRAIN, 'optim_wrapper.accumulative_counts=0', r'accumulative_counts=0: expected a whole'),
     (PRETRAIN, 'model.attention.topk=9999', r'topk=9999.*68 tokens'),
@@ -90,6 +133,121 @@ MISTAKES = [
     (PRETRAIN, 'model.contrast.layer=-1', r'contrast\.layer=-1: expected a whole number from 0'),
     (PRETRAIN, 'model.contrast.layer=last', r"contrast\.layer='last': expected a whole number"),
     (PRETRAIN, 'model.segment_embed=encoder', r"segment_embed='encoder' is unknown: True, 'decod"),
+    (PRETRAIN, 'base_lr=1e9', r'base_lr=1000000000\.0: expected a number in \[0, 1e6\]'),
+    (PRETRAIN, 'base_lr=abc', r"base_lr='abc': expected a number"),
+    (PRETRAIN, 'base_lr=None', r'lr is .auto. and the config has no base_lr'),
+    (PRETRAIN, 'base_lr_batch=0', r'base_lr_batch=0: expected a whole number from 1'),
+    (PRETRAIN, 'warmup_epochs=abc', r"warmup_epochs='abc': expected a number from 0"),
+    (PRETRAIN, 'model.mix_ratio=-0.25', r'mix_ratio=-0\.25: expected a number in \[0, 1\]'),
+    (PRETRAIN, 'model.mix_ratio=0.3', r'mix_ratio=0\.3: 1/mix_ratio must be an integer'),
+    (PRETRAIN, 'model.mix_ratio=0.2', r'batch of 32 images cannot be cut into groups of 5'),
+    (MAE, 'model.backbone.mask_ratio=0', r'backbone\.mask_ratio=0: expected a number in \(0, 1\)'),
+    (MAE, 'model.backbone.mask_ratio=0.999', r'mask_ratio=0\.999 leaves none of 64 patches'),
+    (MAE, 'model.backbone.mask_ratio=None', r'mask_ratio=None: MAE needs one'),
+    (PRETRAIN, 'model.backbone.img_size=60', r'img_size=60 is not a multiple of patch_size=8'),
+    (PRETRAIN, 'model.backbone.img_size=[64, 32]', r'is no square grid'),
+    (PRETRAIN, 'model.backbone.patch_size=64', r'1 patches an image cannot be shared'),
+    (PRETRAIN, 'model.backbone.drop_rate=2', r'drop_rate=2: expected a number in \[0, 1\]'),
+    (PRETRAIN, 'model.backbone.type=ResNet', r"type='ResNet': MixedAE needs a mixae\.MaskedViT"),
+    (PRETRAIN, 'model.attention.mode=foo', r"attention mode 'foo' is unknown"),
+    (PRETRAIN, 'model.attention.fused=7', r'fused=7: HomologousAttention expects True or False'),
+    (PRETRAIN, 'model.contrast.temperature=0', r'temperature=0: expected a number above 0'),
+    (PRETRAIN, 'model.contrast.weight=-1', r'contrast\.weight=-1: expected a number from 0'),
+    (PRETRAIN, 'model.contrast.proj_dim=0', r'proj_dim=0: expected a whole number from 1'),
+    (PRETRAIN, 'model.neck.decoder_embed_dim=63', r'decoder_embed_dim=63 with decoder_num_heads=2'),
+    (PRETRAIN, 'model.neck.decoder_num_heads=3', r'decoder_embed_dim=64 with decoder_num_heads=3'),
+    (PRETRAIN, 'model.neck.decoder_num_heads=0', r'decoder_num_heads=0: expected a whole number'),
+    (PRETRAIN, 'model.neck.decoder_depth=-1', r'decoder_depth=-1: expected a whole number from 0'),
+    (PRETRAIN, 'model.neck.mlp_ratio=-4', r'mlp_ratio=-4: expected a number above 0'),
+    (PRETRAIN, 'model.data_preprocessor.std=[0, 0, 0]', r'std\[0\]=0: expected a number above 0'),
+    (PRETRAIN, 'model.data_preprocessor.mean=[a, b, c]', r"mean\[0\]='a': expected a number\."),
+    (PRETRAIN, 'optim_wrapper.optimizer.weight_decay=abc', r"weight_decay='abc'"),
+    (
+        PRETRAIN,
+        'optim_wrapper.clip_grad.max_norm=abc',
+        r"max_norm='abc': expected a number above 0",
+    ),
+    (PRETRAIN, 'train_dataloader.num_workers=1.5', r'num_workers=1\.5: expected a whole number'),
+    (PRETRAIN, 'train_dataloader.prefetch_factor=0', r'prefetch_factor=0: expected a whole number'),
+    (PRETRAIN, 'train_dataloader.timeout=-1', r'timeout=-1: expected a whole number from 0'),
+    (PRETRAIN, 'train_dataloader.drop_last=False', r'set train_dataloader\.drop_last=True'),
+    (PRETRAIN, 'train_dataloader.dataset.subset=-5', r'subset=-5: expected a whole number from 1'),
+    (PRETRAIN, 'train_dataloader.dataset.subset=1.5', r'subset=1\.5: expected a whole number'),
+    (
+        PRETRAIN,
+        'train_cfg.max_epochs=None',
+        r'max_epochs=None: EpochBasedTrainLoop expects a number',
+    ),
+    (PRETRAIN, 'default_hooks.checkpoint.interval=1.5', r'interval=1\.5: .* from 1, or -1'),
+    (PRETRAIN, 'default_hooks.checkpoint.max_keep_ckpts=0', r'max_keep_ckpts=0: .* from 1, or -1'),
+    (PRETRAIN, 'default_hooks.logger.interval=0', r'logger\.interval=0: expected a whole number'),
+    (PRETRAIN, 'env_cfg.dist_cfg.timeout=x', r"timeout='x': expected a number above 0"),
+    (PRETRAIN, 'env_cfg.mp_cfg.opencv_num_threads=abc', r"opencv_num_threads='abc'"),
+    (PRETRAIN, 'randomness.seed=99999999999', r'expected a whole number in \[0, 4294967295\]'),
+    (IMAE, 'model.mix.beta=-1', r"mix=\{'beta': -1\}: give exactly one of beta \(above 0"),
+    (IMAE, 'model.distill.weight=-1', r'distill\.weight=-1: expected a number from 0'),
+    (IMAE, 'train_dataloader.batch_size=1', r'even batch_size, got 1'),
+    (FINETUNE, 'num_classes=0', r'num_classes=0: expected a whole number from 1'),
+    (FINETUNE, 'train_cfg.val_interval=0', r'val_interval=0: expected a whole number from 1'),
+    (FINETUNE, 'train_cfg.val_begin=-3', r'val_begin=-3: expected a whole number from 0'),
+    (FINETUNE, 'val_evaluator.topk=0', r'topk=0: expected a whole number from 1'),
+    (FINETUNE, 'val_evaluator.topk=[0]', r'topk\[0\]=0: expected a whole number from 1'),
+    (FINETUNE, 'model.train_cfg.augments.0.alpha=-1', r'alpha=-1: expected a number above 0'),
+    (FINETUNE, 'model.backbone.out_indices=[99]', r'out_indices=\[99\]: there are layers 0\.\.3'),
+    (FINETUNE, 'model.backbone.out_indices=abc', r"out_indices='abc': expected a whole number"),
+    (FINETUNE, 'optim_wrapper.paramwise_cfg.layer_decay_rate=2', r'layer_decay_rate=2: .*\(0, 1\]'),
+    (KNN, 'test_cfg.probe.k=0', r'probe\.k=0: expected a whole number from 1'),
+    (KNN, 'test_cfg.probe.k=1.5', r'probe\.k=1\.5: expected a whole number from 1'),
+    (KNN, 'test_cfg.probe.temperature=0', r'temperature=0: expected a number above 0'),
+    (LINEAR, 'test_cfg.probe.epochs=0', r'probe\.epochs=0: expected a whole number from 1'),
+    (LINEAR, 'test_cfg.probe.batch_size=0', r'probe\.batch_size=0: expected a whole number'),
+    (LINEAR, 'test_cfg.probe.base_lr=nan', r'probe\.base_lr=nan: expected a number in'),
+    (LINEAR, 'test_cfg.probe.seed=abc', r"probe\.seed='abc': expected a whole number"),
+    # Values of a wrong kind.
+    (PRETRAIN, 'model=None', r'model=None: expected dict'),
+    (PRETRAIN, 'model.backbone=None', r'model\.backbone=None: expected dict'),
+    (PRETRAIN, 'model.neck=None', r'model\.neck=None: MixedAE expects dict'),
+    (PRETRAIN, 'model.head.loss=None', r'model\.head\.loss=None: MAEPretrainHead expects dict'),
+    (PRETRAIN, 'model.attention=topk', r"model\.attention='topk': expected dict"),
+    (PRETRAIN, 'model.contrast=5', r'model\.contrast=5: MixedAE expects dict'),
+    (PRETRAIN, 'model.head.norm_pix=maybe', r'norm_pix=.maybe.: MAEPretrainHead expects True'),
+    (IMAE, 'model.disentangle=True', r'disentangle=True: IMAE expects dict\(\.\.\.\) or None'),
+    (PRETRAIN, 'optim_wrapper=abc', r"optim_wrapper='abc': expected dict"),
+    (PRETRAIN, 'optim_wrapper.optimizer=None', r'optimizer=None: expected dict'),
+    (PRETRAIN, 'optim_wrapper.clip_grad=5', r'clip_grad=5: OptimWrapper expects dict'),
+    (PRETRAIN, 'train_cfg=5', r'train_cfg=5: expected dict'),
+    (PRETRAIN, 'train_dataloader.dataset=None', r'train_dataloader\.dataset=None: expected dict'),
+    (PRETRAIN, 'train_dataloader.sampler=None', r'train_dataloader\.sampler=None: expected dict'),
+    (PRETRAIN, 'train_dataloader.sampler.shuffle=abc', r'EpochSampler expects True or False'),
+    (PRETRAIN, 'train_dataloader.pin_memory=abc', r'pin_memory=.abc.: DataLoader expects True'),
+    (
+        PRETRAIN,
+        'train_dataloader.persistent_workers=7',
+        r'persistent_workers=7: DataLoader expects',
+    ),
+    (PRETRAIN, f'{DIGITS}.options=size', r"options='size': DigitScenes expects dict"),
+    (PRETRAIN, 'param_scheduler=cosine', r"param_scheduler='cosine': expected a list"),
+    (PRETRAIN, 'param_scheduler.0.by_epoch=maybe', r'by_epoch=.maybe.: LinearLR expects True'),
+    (PRETRAIN, 'default_hooks=abc', r"default_hooks='abc': expected dict"),
+    (PRETRAIN, 'default_hooks.logger=abc', r"default_hooks\.logger='abc': expected dict"),
+    (PRETRAIN, 'custom_hooks=abc', r"custom_hooks='abc': expected a list"),
+    (PRETRAIN, 'custom_hooks=[EMAHook]', r"custom_hooks\[0\]='EMAHook': expected dict"),
+    (PRETRAIN, 'env_cfg=None', r'env_cfg=None: expected dict'),
+    (PRETRAIN, 'randomness=3', r'randomness=3: expected dict'),
+    (PRETRAIN, 'randomness.deterministic=maybe', r'deterministic=.maybe.: .* True or False'),
+    (PRETRAIN, 'resume=maybe', r"resume='maybe': expected True or False"),
+    (PRETRAIN, 'find_unused_parameters=maybe', r'find_unused_parameters=.maybe.: expected True'),
+    (PRETRAIN, 'variant=5', r'variant=5: expected dict'),
+    (PRETRAIN, 'data_about=abc', r"data_about='abc': expected dict"),
+    (PRETRAIN, 'data_about.name=None', r'data_about\.name=None: expected a text'),
+    (FINETUNE, 'protocol=abc', r"protocol='abc': expected dict"),
+    (FINETUNE, 'protocol.name=None', r'protocol\.name=None: expected a text'),
+    (FINETUNE, 'model.train_cfg=5', r'model\.train_cfg=5: ImageClassifier expects dict'),
+    (FINETUNE, 'model.backbone.frozen=maybe', r'frozen=.maybe.: MaskedViT expects True or False'),
+    (FINETUNE, 'val_evaluator=Accuracy', r"val_evaluator='Accuracy': expected dict"),
+    (FINETUNE, 'val_evaluator=None', r'val_evaluator not set, but val_dataloader and val_cfg'),
+    (FINETUNE, 'val_cfg=None', r'val_cfg not set, but val_dataloader and val_evaluator'),
+    (KNN, 'test_evaluator=None', r'test_evaluator not set, but test_dataloader and test_cfg'),
     (PRETRAIN, 'warmup_iters=3', r'warmup_epochs=1 and warmup_iters=3: give one'),
     # Syntax.
     (PRETRAIN, 'base_lr', r"'base_lr': expected KEY=VALUE"),
@@ -97,6 +255,11 @@ MISTAKES = [
     (PRETRAIN, 'base_lr=', r'base_lr= has no value'),
     (PRETRAIN, 'base_lr.x=1', r'base_lr\.x: base_lr is 0\.012 and has no .x.'),
     (PRETRAIN, 'param_scheduler.7.end=1', r'param_scheduler is a list of 2'),
+    (PRETRAIN, 'param_scheduler.-1.end=1', r'param_scheduler is a list of 2'),
+    (PRETRAIN, 'param_scheduler.x.end=1', r'expected an index from 0 to 1, got .x'),
+    (PRETRAIN, 'a..b=3', r"'a\.\.b=3': expected KEY=VALUE"),
+    (PRETRAIN, 'base_lr =3', r"'base_lr '; did you mean base_lr"),
+    (PRETRAIN, 'base_lr==3', r"base_lr='=3': expected a number"),
     (PRETRAIN, 'model.backbone.img_size=[64,64', r'brackets do not match'),
     (PRETRAIN, 'model.backbone.img_size=(64,64', r'brackets do not match'),
 ]
@@ -130,6 +293,21 @@ def test_options_that_mean_nothing_together_are_named(options, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load(PRETRAIN, *options)
     assert '\n' not in str(caught.value)
+
+
+def test_an_override_of_what_another_turns_off_is_named():
+    with pytest.raises(
+        ConfigError, match=r'model\.distill=None leaves no place for model\.distill\.w'
+    ):
+        load(IMAE, 'model.distill=None', 'model.distill.weight=1')
+
+
+@pytest.mark.parametrize('option', ['warmup_epochs=0.5', 'train_dataloader.prefetch_factor=2'])
+def test_what_looks_like_a_mistake_and_is_none(option):
+    """Half an epoch is a length; without workers nothing is fetched ahead."""
+    cfg = load(PRETRAIN, option, 'train_dataloader.num_workers=0')
+    assert cfg.train_dataloader.prefetch_factor is None
+    assert cfg.param_scheduler[0].end == cfg.param_scheduler[1].begin == cfg.warmup_epochs
 
 
 def test_two_overrides_of_one_mistake_are_read_from_left_to_right():
@@ -178,6 +356,11 @@ def test_what_python_prints_is_read_back(value):
         assert parse_value(repr(value)) == value
 
 
+@pytest.mark.parametrize('key', ['data_root', 'work_dir', 'budget', 'experiment_name', 'method'])
+def test_a_name_of_digits_is_a_name(key):
+    assert load(PRETRAIN, f'{key}=2017')[key] == '2017'
+
+
 def test_data_root_reaches_every_data_set():
     for config in (PRETRAIN, FINETUNE, KNN, 'configs/mae/vitt_cifar10_2000e.py'):
         cfg = load(config, 'data_root=/a folder, of mine')
@@ -195,8 +378,8 @@ def test_data_root_reaches_every_data_set():
         ('configs/suites/demo.py', {}, 'is a suite'),
         ('README.md', {}, 'expected a Python file'),
         ('configs/_base_/datasets/cifar_cls.py', {}, 'it has no model'),
-        (PRETRAIN, dict(launcher='pytorch'), 'RANK is not set'),
-        (PRETRAIN, dict(launcher='slurm'), 'SLURM_PROCID is not set'),
+        (PRETRAIN, dict(launcher='pytorch'), 'RANK, .* is not set'),
+        (PRETRAIN, dict(launcher='slurm'), 'SLURM_PROCID, .* is not set'),
     ],
 )
 def test_what_cannot_be_run(config, changes, message, monkeypatch):

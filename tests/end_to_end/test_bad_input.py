@@ -69,7 +69,10 @@ PAIRS = {
     'no teacher': ({'model.teacher.checkpoint': None}, ['no teacher checkpoint', 'model.distill']),
     'lost teacher': ({}, ['teacher', 'mae/vitt_cifar10_2000e/epoch_2000.pth', 'configs/mae']),
     'share': ({f'{SAMPLER}.same_class_ratio': 1.5}, ['same_class_ratio=1.5', '[0, 1]']),
-    'share in words': ({f'{SAMPLER}.same_class_ratio': 'half'}, ["'half'", '[0, 1]']),
+    'share in words': (
+        {f'{SAMPLER}.same_class_ratio': 'half'},
+        ["same_class_ratio='half'", 'expects a number'],
+    ),
     'no labels': ({f'{SAMPLER}.same_class_ratio': 0.5, WITH_LABEL: False}, ['one class label']),
     'no file': (
         {f'{SAMPLER}.same_class_ratio': 0.5, f'{SAMPLER}.pseudo_labels': 'no.npz'},

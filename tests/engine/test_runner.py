@@ -349,7 +349,7 @@ def test_what_is_off_has_no_curve(small_config, tmp_path, off, left):
 def test_a_model_without_homologous_attention_is_refused(small_config):
     cfg = small_config(MAE)
     cfg.default_hooks.topk_accuracy = dict(type='mixae.TopKAccuracyHook')
-    with pytest.raises(TypeError, match='MAE has none'):
+    with pytest.raises(ConfigError, match='MAE has none'):
         launch.train(cfg)
 
 

@@ -145,7 +145,9 @@ def segmentor(scenes, work_dir, images=8, batch_size=4, epochs=1):
 )
 def test_batchnorm_on_one_value_is_known_at_start(scenes, tmp_path, images, batch_size, names):
     cfg = segmentor(scenes, tmp_path, images, batch_size)
-    with pytest.raises(ConfigError, match=f'{names}: Expected more than 1 value per channel'):
+    with pytest.raises(
+        ConfigError, match=f'{names}: ValueError: Expected more than 1 value per channel'
+    ):
         launch.train(cfg, pretrained='scratch')
     assert not list(tmp_path.glob('*.pth'))
 

@@ -243,7 +243,7 @@ def test_numbers_and_characters_that_tables_cannot_hold(make_record, tmp_path):
     content['metrics']['accuracy/top1']['value'] = 10**400
     path.write_text(json.dumps(content))
     with pytest.raises(
-        RecordError, match='budget: half a character\n.*1000.* is not a finite number'
+        RecordError, match='budget: half a character; .*1000.* is not a finite number'
     ):
         read_record(path)
 

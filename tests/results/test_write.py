@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mixae.errors import RecordError, TableError
+from mixae.errors import OutputError, RecordError, TableError
 from mixae.results.record import write_record
 from mixae.results.write import FORMATS, write_leaderboard
 
@@ -70,8 +70,8 @@ def test_published_numbers_need_no_record():
         (dict(columns=['lineal']), TableError, "unknown column 'lineal'"),
         (dict(sources=[]), TableError, 'no records given'),
         (dict(sources=['nowhere']), RecordError, 'nowhere: no such file'),
-        (dict(out='/dev/null/x'), TableError, '/dev/null/x: cannot be written'),
-        (dict(out='.'), TableError, '.: is a folder'),
+        (dict(out='/dev/null/x'), OutputError, '/dev/null cannot be written'),
+        (dict(out='.'), OutputError, "'.' is a folder"),
     ],
 )
 def test_bad_arguments_are_named(demo_folder, tmp_path, arguments, error, message):

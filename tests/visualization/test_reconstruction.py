@@ -143,7 +143,7 @@ def test_masks_follow_the_seed_and_leave_the_generator_alone():
 def test_images_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r'takes \(B, 3, 16, 16\)'):
         reconstruct(build(False), torch.zeros(2, 3, 8, 8, dtype=torch.uint8))
-    with pytest.raises(ValueError, match='6 images cannot be cut into groups of 4'):
+    with pytest.raises(ValueError, match='num_images=6: expected a multiple of 4'):
         reconstruct(build(True), some_images(6))
 
 

@@ -17,8 +17,6 @@ def main() -> None:
     parser.add_argument('--threshold', type=float, default=0.3, help='least score of a box')
     add_common_arguments(parser)
     args = parser.parse_args()
-    if args.count < 1:
-        parser.error(f'--count {args.count}: expected 1 or more.')
     paths = draw_predictions(
         load_config(args),
         args.checkpoint,

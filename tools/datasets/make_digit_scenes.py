@@ -2,14 +2,14 @@
 """Make digit scenes ahead of their first use, or check those that are there, and look at them."""
 
 import argparse
-import sys
 
 from mixae.datasets.digit_scenes import prepare
 from mixae.datasets.digit_scenes.preview import save_contact_sheet
-from mixae.errors import DataError
+from mixae.engine.launch import run_tool
+from mixae.files import check_output
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--data-root', help='default: $MIXAE_DIGIT_SCENES, else data/digit_scenes')
     parser.add_argument('--part', choices=('classification', 'scenes', 'all'), default='all')
@@ -26,17 +26,14 @@ def main(argv: list[str] | None = None) -> int:
     changes = {name: value for name, value in args.items() if value is not None}
     if picture and (changes or part != 'all'):
         parser.error('--picture shows both parts with their default options')
-    try:
-        for name in ('classification', 'scenes') if part == 'all' else (part,):
-            print(f'{prepare(name, data_root, **changes)} is in order.')
-        if picture:
-            save_contact_sheet(picture, split=split, data_root=data_root)
-            print(f'{picture} shows examples.')
-    except (DataError, ValueError) as e:
-        print(e, file=sys.stderr)
-        return 1
-    return 0
+    if picture:
+        check_output(picture, ('.png',))
+    for name in ('classification', 'scenes') if part == 'all' else (part,):
+        print(f'{prepare(name, data_root, **changes)} is in order.')
+    if picture:
+        save_contact_sheet(picture, split=split, data_root=data_root)
+        print(f'{picture} shows examples.')
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_tool(main, 'the same command begins anew')

@@ -20,7 +20,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     out = args.out or f'data/{args.name}'
-    if args.describe:
+    if args.describe is not None:
         describe_folder(out, args.name, args.describe)
     else:
         prepare_cifar(args.name, out, download=not args.no_download)

@@ -2,11 +2,12 @@
 
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pycocotools.mask as mask_utils
 from PIL import Image, ImageDraw
+
+from mixae.files import check_output, replace_whole
 
 from .build import DIGIT_NAMES, FOLDERS, check_split, prepare
 from .datasets import DigitScenesSeg
@@ -64,9 +65,10 @@ def contact_sheet(
 
 def save_contact_sheet(path: str | os.PathLike, **kwargs) -> None:
     """Write :func:`contact_sheet` to ``path``, as a PNG of 256 colours to keep it small."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    check_output(path, ('.png',))
     sheet = contact_sheet(**kwargs)
-    sheet.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(path, optimize=True)
+    with replace_whole(path) as draft:
+        sheet.quantize(256, kmeans=3, dither=Image.Dither.NONE).save(draft, optimize=True)
 
 
 def _put(sheet, pixels, at, edge, title) -> None:

@@ -3,6 +3,7 @@
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.runner import Runner
 
+from mixae.files import check_folder
 from mixae.registry import HOOKS
 
 
@@ -12,7 +13,15 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     mmengine's removes first: with ``max_keep_ckpts=1`` a run that is killed while it writes has
     none left. Takes its place in every config.
+
+    Raises:
+        OutputError: Nothing can be written in ``out_dir``; before the first step.
     """
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        if '://' not in self.out_dir:  # of another storage
+            check_folder(self.out_dir)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         self._remove_afterwards(super()._save_checkpoint_with_step, runner, step, meta)

@@ -131,7 +131,7 @@ class ProvenanceHook(Hook):
                 backbone=describe_backbone(runner.cfg.model.get('backbone', {})),
                 config=runner.cfg.filename,
                 config_sha256=config_sha256(runner.cfg),
-                dataset=runner.cfg.get('data_about', {}).get('name'),
+                dataset=(runner.cfg.get('data_about') or {}).get('name'),
                 length=describe_length(runner.cfg),
                 n_train=len(runner.train_dataloader.dataset),
                 images_seen=self.images_seen,

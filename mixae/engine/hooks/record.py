@@ -144,7 +144,7 @@ class RunRecordHook(Hook):
                 'protocol=dict(name=..., version=...).'
             )
             return None
-        if missing := [key for key in ('protocol', 'data_about') if key not in cfg]:
+        if missing := [key for key in ('protocol', 'data_about') if not cfg.get(key)]:
             raise ConfigError(
                 f'A config with task={cfg.task!r} leaves a run record, which also wants '
                 f'{" and ".join(missing)}: protocol=dict(name=..., version=...), '

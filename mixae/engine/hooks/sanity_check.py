@@ -5,7 +5,6 @@ import copy
 import io
 import logging
 import random
-import traceback
 import warnings
 from collections.abc import Iterator
 
@@ -18,7 +17,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from mixae.engine.hooks.record import RunRecordHook
-from mixae.errors import ConfigError, MixaeError
+from mixae.errors import ConfigError, MixaeError, describe_error
 
 
 class SanityCheckHook(Hook):
@@ -32,7 +31,7 @@ class SanityCheckHook(Hook):
     Every run of :class:`mixae.engine.runner.MixaeRunner` has it.
 
     Raises:
-        ConfigError: From whatever fails. The traceback is in the log file.
+        ConfigError: From whatever fails.
     """
 
     priority = 'HIGHEST'
@@ -41,9 +40,9 @@ class SanityCheckHook(Hook):
         metrics = {}
         with _unchanged(runner), _quiet(runner):
             if hasattr(runner.val_loop, 'evaluator'):
-                metrics = _explained(runner, validate_one_batch, runner.val_loop)
+                metrics = validate_one_batch(runner.val_loop)
             if smallest_batch(runner) == 1:
-                _explained(runner, train_one_image, runner)
+                train_one_image(runner)
         _check_watched(runner, metrics)
         record = next((hook for hook in runner.hooks if isinstance(hook, RunRecordHook)), None)
         if record is not None and runner.val_loop is not None:
@@ -70,9 +69,8 @@ def validate_one_batch(loop: BaseLoop) -> dict:
         raise
     except Exception as error:
         raise ConfigError(
-            f'The validation cannot work: its first batch ended in {type(error).__name__}: '
-            f'{_one_line(error)}. Correct val_evaluator or val_dataloader (or train with '
-            '--no-validate).'
+            f'The validation cannot work: its first batch ended in {describe_error(error)}. '
+            'Correct val_evaluator or val_dataloader (or train with --no-validate).'
         ) from error
     finally:
         loop.evaluator.metrics = metrics
@@ -114,7 +112,7 @@ def train_one_image(runner: Runner) -> None:
             f'{runner.world_size} processes)'
         )
         raise ConfigError(
-            f'A training step of one image fails, which is {which}: {_one_line(error)}. Set '
+            f'A training step of one image fails, which is {which}: {describe_error(error)}. Set '
             'another train_dataloader.batch_size, or drop_last=True.'
         ) from error
 
@@ -143,22 +141,6 @@ def _check_watched(runner: Runner, metrics: dict) -> None:
                 f'{type(hook).__name__} waits for {", ".join(missing)}, which the validation does '
                 f'not measure: it gives {", ".join(metrics)}.'
             )
-
-
-def _explained(runner: Runner, function, *args):
-    """Call a function; the log file gets the traceback of what it turns into a line."""
-    try:
-        return function(*args)
-    except ConfigError:
-        for handler in runner.logger.handlers:
-            if isinstance(handler, logging.FileHandler):
-                handler.stream.write(traceback.format_exc())
-                handler.flush()
-        raise
-
-
-def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:300].rstrip('.')
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from mixae.errors import ConfigError
 from mixae.registry import HOOKS
 
 CURVE_FILE = 'topk_accuracy.jsonl'
@@ -30,7 +31,7 @@ class TopKAccuracyHook(Hook):
 
     def __init__(self, interval: int = 50) -> None:
         if interval < 1:
-            raise ValueError(f'interval={interval}: at least 1 iteration.')
+            raise ConfigError(f'interval={interval}: at least 1 iteration.')
         self.interval = interval
         self._begins = True
 
@@ -38,9 +39,9 @@ class TopKAccuracyHook(Hook):
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.attention = getattr(model, 'attention', None)
         if self.attention is None or not hasattr(self.attention, 'accuracy'):
-            raise TypeError(
+            raise ConfigError(
                 f'TopKAccuracyHook reads the homologous attention of MixedAE; '
-                f'{type(model).__name__} has none. Remove the hook from custom_hooks.'
+                f'{type(model).__name__} has none. Remove the hook.'
             )
         self.num_patches = model.backbone.num_patches
 

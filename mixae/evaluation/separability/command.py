@@ -15,11 +15,13 @@ from mixae.checkpoints.read import read_checkpoint
 from mixae.checkpoints.whole_models import load_frozen_encoder, load_model
 from mixae.datasets.pair_loader import build_pair_loader
 from mixae.derive import derive
+from mixae.derive.components import is_model
 from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
 from mixae.errors import CheckpointError, ConfigError
 from mixae.evaluation.separability.measure import linear_separability
 from mixae.evaluation.separability.protocol import Protocol
-from mixae.files import file_sha256
+from mixae.files import check_folder, file_sha256
+from mixae.models.selfsup.imae import IMAE
 from mixae.registry import MODELS
 from mixae.results.record import describe_config, metric, new_record, write_record
 
@@ -62,8 +64,12 @@ def table_4(
     Raises:
         CheckpointError: A checkpoint that does not fit, an i-MAE that was distilled from another
             teacher, or one that was distilled in the row without distillation.
-        ConfigError: A data config without the two splits.
+        ConfigError: Another model than an i-MAE, or a data config without the two splits.
     """
+    if folder is not None:
+        check_folder(folder)
+    if not is_model(config, IMAE):
+        raise ConfigError(f"model.type={config.model.type!r}: expected an i-MAE's config.")
     students = {} if without_distillation is None else {WITHOUT_DISTILLATION: without_distillation}
     students |= name_rows(checkpoints)
     for name, checkpoint in students.items():
@@ -122,6 +128,8 @@ def _resolve_data(data: Config) -> Config:
 
 def _check_teacher(name: str, checkpoint: str, teacher: str) -> None:
     """The targets are the features of the model that the row was distilled from, if any."""
+    if not Path(teacher).is_file():
+        raise CheckpointError(f'There is no checkpoint at {teacher}.')
     saved = read_checkpoint(checkpoint)['state_dict'].get('teacher_sha256')
     if saved is None:
         return

@@ -41,6 +41,8 @@ class Protocol:
             raise ConfigError(f'fit_part={self.fit_part} is outside (0, 1].')
         if not self.alpha >= 0:
             raise ConfigError(f'alpha={self.alpha} of the lasso must not be negative.')
+        if self.seed < 0:
+            raise ConfigError(f'seed={self.seed}: expected a whole number from 0.')
         count_visible(1, self.mask_ratio)
         RegressionScores(self.normalizer)
         self.weight()

@@ -131,6 +131,12 @@ class MaskedViT(MAEViT):
                     f'{", ".join(sorted(set(ARCHS) | set(cls.arch_zoo)))}, or give a dict.'
                 )
             arch = cls.arch_zoo[name]
+        missing = MINI.keys() - arch.keys()
+        if missing or arch['embed_dims'] % arch['num_heads'] or arch['embed_dims'] % 4:
+            raise ConfigError(
+                f'model.backbone.arch={dict(arch)}: expected {", ".join(MINI)}, and embed_dims a '
+                'multiple of num_heads, and of 4 for the position embedding.'
+            )
         img_size, patch_size = options.get('img_size', 224), options.get('patch_size', 16)
         sides = list(zip(to_2tuple(img_size), to_2tuple(patch_size), strict=True))
         if any(side % patch for side, patch in sides):
@@ -143,11 +149,17 @@ class MaskedViT(MAEViT):
                 'grid. It is what pos_embed is kept at; images of any other size are encoded all '
                 'the same.'
             )
+        num_patches = math.prod(side // patch for side, patch in sides)
+        mask_ratio = options.get('mask_ratio')
+        if mask_ratio is not None and count_visible(num_patches, mask_ratio) < 1:
+            raise ConfigError(
+                f'model.backbone.mask_ratio={mask_ratio} leaves none of {num_patches} patches.'
+            )
         outputs = options.get('out_indices', -1)
         return dict(
             width=arch['embed_dims'],
             depth=arch['num_layers'],
-            num_patches=math.prod(side // patch for side, patch in sides),
+            num_patches=num_patches,
             patch_size=patch_size,
             img_size=sides[0][0] if sides[0] == sides[1] else img_size,
             out_channels=[arch['embed_dims']] * (1 if isinstance(outputs, int) else len(outputs)),

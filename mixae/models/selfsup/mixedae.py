@@ -85,13 +85,26 @@ class MixedAE(MAE):
     def derive(cls, options: dict, facts) -> None:
         """K is the number of one image's tokens; the group must divide patches and batch."""
         groups = group_size(options.get('mix_ratio', 0.25))
+        backbone = options.get('backbone') or {}
+        if 'num_patches' not in facts.encoder:
+            raise ConfigError(
+                f'model.backbone.type={backbone.get("type")!r}: MixedAE needs a mixae.MaskedViT.'
+            )
+        if backbone.get('mask_ratio') is not None:
+            raise ConfigError(
+                f'model.backbone.mask_ratio={backbone["mask_ratio"]}: MixedAE masks 1 - mix_ratio '
+                'of each image. Set model.mix_ratio.'
+            )
         num_patches = facts.encoder['num_patches']
         attention = options.get('attention') or {}
         facts.check(attention, HomologousAttention, 'model.attention')
         facts.fill(attention, topk=num_patches // groups + 1)
         module = HomologousAttention(groups, **attention)  # has no weights, and checks its options
-        check_segment(options.get('segment_embed', True), module, options.get('contrast'))
-        check_layer(options.get('contrast'), facts.encoder['depth'])
+        contrast = options.get('contrast')
+        # What is neither a dict nor None is refused with the types of all options.
+        contrast = contrast if isinstance(contrast, dict) else None
+        check_segment(options.get('segment_embed', True), module, contrast)
+        check_layer(contrast, facts.encoder['depth'])
         if (topk := attention.get('topk', 1)) > num_patches + groups:
             raise ConfigError(
                 f'model.attention.topk={topk}: a mixed sample has {num_patches + groups} tokens.'

@@ -52,6 +52,8 @@ def load_images(sources: Iterable[str | os.PathLike]) -> list[tuple[str, str]]:
                 data = base64.b64encode(path.read_bytes()).decode()
             except OSError as error:
                 raise TableError(f'{path}: cannot be read ({error.strerror}).') from error
+            if not data:
+                raise TableError(f'{path}: is empty, and no picture.')
             caption = path.stem.replace('_', ' ').replace('-', ' ')
             images.append((caption, f'data:image/{kind};base64,{data}'))
     return images
