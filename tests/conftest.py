@@ -16,10 +16,15 @@ SPLITS = dict(train=12, test=6)
 
 @pytest.fixture(autouse=True)
 def own_default_scope():
-    """mmengine's default scope of a run stays behind: no test finds another's."""
+    """mmengine's default scope and loggers stay behind: no test finds another's.
+
+    A logger keeps the stream of the test that made it, which pytest closes.
+    """
+    from mmengine.logging import MMLogger
     from mmengine.registry import DefaultScope
 
     DefaultScope._instance_dict.clear()
+    MMLogger._instance_dict.clear()
     yield
 
 

@@ -263,6 +263,12 @@ def _read_suite(path: Path) -> dict:
     for name, known in (('on_change', ('stop', 'redo')), ('published', PUBLISHED)):
         if cfg[name] not in known:
             raise SuiteError(f'{name}={cfg[name]!r} is neither {" nor ".join(map(repr, known))}.')
+    if unknown := set(cfg['prepare']) - DEFAULTS.keys():
+        raise SuiteError(f'prepare: unknown {sorted(unknown)}; known are {sorted(DEFAULTS)}.')
+    # Whether there is a column task:metric is known once there is a record with it.
+    plain = [name for name in cfg['columns'] if ':' not in name]
+    if plain or not cfg['columns']:
+        parse_columns(plain)
     for column, bar in cfg['checks'].get('pretraining_pays', {}).items():
         if column not in cfg['columns']:
             raise SuiteError(
@@ -270,12 +276,6 @@ def _read_suite(path: Path) -> dict:
                 f'{list(cfg["columns"])}.'
             )
         _check(f'checks.pretraining_pays.{column}', bar, _BAR, ('gain',))
-    if unknown := set(cfg['prepare']) - DEFAULTS.keys():
-        raise SuiteError(f'prepare: unknown {sorted(unknown)}; known are {sorted(DEFAULTS)}.')
-    # Whether there is a column task:metric is known once there is a record with it.
-    plain = [name for name in cfg['columns'] if ':' not in name]
-    if plain or not cfg['columns']:
-        parse_columns(plain)
     return cfg
 
 

@@ -3,7 +3,6 @@
 Those within ``--cfg-options`` are in ``tests/derive/test_mistakes.py``.
 """
 
-import logging
 import re
 import runpy
 import shlex
@@ -108,8 +107,6 @@ def tool(tmp_path, weights, monkeypatch, capsys):
         (tmp_path / name).write_bytes(content)
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv('PATH', str(tmp_path))  # without SLURM
-    # A logger of an earlier tool writes to a stream that pytest has closed since.
-    monkeypatch.setattr(logging, 'raiseExceptions', False)
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT', 'SLURM_PROCID'):
         monkeypatch.setenv(name, '')  # put back what a tool sets
         monkeypatch.delenv(name)
