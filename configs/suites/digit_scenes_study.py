@@ -1,6 +1,7 @@
 # Which part of mixing pays? On digit scenes, with 600,000 views for each row: MAE, MixedAE with and
 # without each part of homologous recognition, and i-MAE with and without distillation. It takes
 # hours on two cores, and goes on where it was interrupted.
+_base_ = ['_base_/digit_scenes_evaluations.py']
 title = 'Digit scenes: the parts of mixing'
 seeds = [0, 1, 2, 3, 4]
 prepare = ['classification']
@@ -19,7 +20,19 @@ def _part(title: str, **options) -> dict:
     )
 
 
-# `seconds`: what one core of a server's CPU took.
+def _imae(title: str, options: dict | None = None, **more) -> dict:
+    # An epoch of pairs sees each image twice.
+    recipe = {'train_cfg.max_epochs': 38, 'train_dataloader.batch_size': 64, 'base_lr': 6e-3}
+    return dict(
+        title=title,
+        config='configs/imae/vitmini_digits_6e.py',
+        seeds=_three,
+        options={**recipe, **(options or {})},
+        **more,
+    )
+
+
+# `seconds`: of one core, reckoned from the demo's shorter runs.
 pretrain = dict(
     mae=dict(title='MAE', config='configs/mae/vitmini_digits_24e.py', options=_long, seconds=1250),
     mixedae=dict(title='MixedAE', config=_mixedae, options=_long, seconds=1350),
@@ -29,43 +42,19 @@ pretrain = dict(
     ),
     topk=_part('TopK attention without the contrastive loss', contrast=None),
     contrast=_part('the contrastive loss without TopK attention', **{'attention.mode': 'global'}),
-    imae=dict(
-        title='i-MAE',
-        config='configs/imae/vitmini_digits_6e.py',
-        teacher='mae',
-        seeds=_three,
-        # An epoch of pairs sees each image twice.
-        options={'train_cfg.max_epochs': 38, 'train_dataloader.batch_size': 64, 'base_lr': 6e-3},
-        seconds=1200,
-    ),
-    imae_alone=dict(
-        title='i-MAE without distillation',
-        config='configs/imae/vitmini_digits_6e.py',
-        seeds=_three,
-        options={
-            'train_cfg.max_epochs': 38,
-            'train_dataloader.batch_size': 64,
-            'base_lr': 6e-3,
-            'model.distill': None,
-            'model.teacher': None,
-        },
+    imae=_imae('i-MAE', teacher='mae', seconds=1200),
+    imae_alone=_imae(
+        'i-MAE without distillation',
+        {'model.distill': None, 'model.teacher': None},
         seconds=1100,
     ),
 )
 _transfer = 'configs/transfer/digit_scenes/'
 evaluate = dict(
-    linear=dict(
-        title='linear probe',
-        tool='test',
-        config=f'{_transfer}vitmini_linear.py',
-        scratch_title='linear probe of a random encoder',
-        seconds=30,
-    ),
+    linear=dict(seconds=30),
     finetune=dict(
         title='fine-tuning on all images',
-        tool='train',
-        config=f'{_transfer}vitmini_finetune.py',
-        scratch=f'{_transfer}vitmini_scratch.py',
+        scratch_title='fine-tuning on all images from scratch',
         options={'train_cfg.max_epochs': 12},
         seconds=350,
     ),

@@ -2,6 +2,7 @@
 # loss beside its floor, TopK accuracy per layer, and whether transfer follows. 160k views, linear
 # probe and 6 epochs of fine-tuning (ours): another recipe or budget is `_config`, `_budget` and
 # `_finetune`.
+_base_ = ['../_base_/digit_scenes_evaluations.py']
 title = 'The contrastive task of MixedAE and the segment embedding (digit scenes)'
 seeds = [0, 1, 2]
 prepare = ['classification']
@@ -28,24 +29,7 @@ pretrain = {
     _name: dict(title=_title, config=_config, options={**_budget, **_options}, seconds=380)
     for _name, (_title, _options) in _rows.items()
 }
-evaluate = dict(
-    linear=dict(
-        title='linear probe',
-        tool='test',
-        config='configs/transfer/digit_scenes/vitmini_linear.py',
-        scratch_title='linear probe of a random encoder',
-        seconds=27,
-    ),
-    finetune=dict(
-        title='fine-tuning',
-        tool='train',
-        config='configs/transfer/digit_scenes/vitmini_finetune.py',
-        options=_finetune,
-        scratch='configs/transfer/digit_scenes/vitmini_scratch.py',
-        scratch_title='training from scratch',
-        seconds=180,
-    ),
-)
+evaluate = dict(finetune=dict(options=_finetune, seconds=180))
 columns = ['linear', 'finetune', 'topk_accuracy']
 columns += [f'pretrain:topk_accuracy/layer {_layer}' for _layer in (1, 2, 3)]
 columns += ['contrastive_loss', 'contrastive_floor', 'time']
