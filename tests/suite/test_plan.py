@@ -55,9 +55,8 @@ def test_a_row_may_have_fewer_seeds():
 
 
 def test_a_teacher_has_the_seeds_of_its_student(tmp_path):
-    text = (ROOT / 'configs/suites/demo.py').read_text()
-    text = text.replace("mae=dict(title='MAE',", "mae=dict(title='MAE', seeds=[1],", 1)
-    (tmp_path / 's.py').write_text(text)
+    base = f"_base_ = ['{ROOT}/configs/suites/demo.py']"
+    (tmp_path / 's.py').write_text(f'{base}\npretrain = dict(mae=dict(seeds=[1]))\n')
     with pytest.raises(SuiteError, match="its teacher 'mae' must be a row before it, of seed 0"):
         load_suite(tmp_path / 's.py')
 
