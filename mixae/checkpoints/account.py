@@ -1,5 +1,6 @@
 """A checkpoint's account of itself: what was trained and what it cost, under the key 'mixae'."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from mixae.checkpoints.account_form import KEY
@@ -38,7 +39,10 @@ def pretraining_block(checkpoint: str | Path, told: dict) -> dict:
     unknown |= dict(dataset='unknown', labels_in_pretraining=False)
     known = {k: told[k] for k in PRETRAINING_FIELDS if told.get(k) is not None}
     own = dict(checkpoint=Path(checkpoint).name, sha256=file_sha256(checkpoint))
-    return unknown | known | own
+    length = length_run(told) or ''
+    # The rate of an unfinished schedule is still high: not the same as a short schedule's end.
+    part = dict(part=length) if '-of-' in length else {}
+    return unknown | known | own | part
 
 
 def read_origin(checkpoint: str | Path) -> dict:
@@ -50,3 +54,29 @@ def read_origin(checkpoint: str | Path) -> dict:
         curves=told.get('curves'),
         pretraining=pretraining_block(checkpoint, told),
     )
+
+
+def length_run(account: Mapping) -> str | None:
+    """The length of a training run as protocols name it, with how much of it was run if not all.
+
+    ``'8e'``, ``'3e-of-8e'`` (a checkpoint of epoch 3), ``'3e-of-8e-stopped-early'``.
+
+    Args:
+        account (Mapping): ``length``, as in the config, and how far the run got: ``epochs``, and
+            ``iterations`` of ``max_iters``. Older checkpoints have ``epochs`` alone.
+    """
+    length, epochs = account.get('length'), account.get('epochs')
+    iterations, total = account.get('iterations'), account.get('max_iters')
+    if not length:
+        return None
+    planned = int(length[:-1])
+    if iterations is None or total is None:
+        part = f'{epochs}e' if epochs and length.endswith('e') and epochs < planned else None
+    elif iterations >= total:
+        part = None
+    elif epochs and length.endswith('e') and epochs * total == iterations * planned:
+        part = f'{epochs}e'
+    else:
+        part = f'{iterations}i'
+    stopped = 'stopped-early' if part and account.get('stopped_early') else None
+    return '-'.join(filter(None, (part, 'of' if part else None, length, stopped)))

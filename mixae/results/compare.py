@@ -115,7 +115,8 @@ def _baseline(row: Row, maes: Sequence[Row]) -> Row | None:
     if row.method == 'mae' and not row.variant:
         return None
     if row.pretraining:
-        maes = [o for o in maes if o.pretraining['dataset'] == row.pretraining['dataset']]
+        for name in ('dataset', 'part'):
+            maes = [o for o in maes if o.pretraining[name] == row.pretraining[name]]
         for name in ('images_seen', 'epochs'):
             same = [o for o in maes if o.pretraining[name] == row.pretraining[name] is not None]
             if same:

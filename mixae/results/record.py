@@ -304,6 +304,7 @@ def cell_key(record: Mapping) -> str:
                 for key in (
                     'dataset',
                     'epochs',
+                    'part',
                     'images_seen',
                     'labels_in_pretraining',
                     'seed',

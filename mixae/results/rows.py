@@ -102,7 +102,7 @@ def measured_rows(
 
 def _row_key(record: Mapping) -> str:
     pretraining = record['pretraining'] or {}
-    names = ('dataset', 'epochs', 'images_seen', 'labels_in_pretraining')
+    names = ('dataset', 'epochs', 'part', 'images_seen', 'labels_in_pretraining')
     return key_of(
         record['method'],
         settings_apart(record['method'], record['variant']),
@@ -114,12 +114,12 @@ def _row_key(record: Mapping) -> str:
 
 def _measured_row(record: RunRecord) -> Row:
     pretraining = record['pretraining']
-    names = ('dataset', 'epochs', 'images_seen')
+    names = ('dataset', 'epochs', 'part', 'images_seen')
     return Row(
         record['method'],
         settings_apart(record['method'], record['variant']),
         record['backbone'],
-        pretraining and {name: pretraining[name] for name in names},
+        pretraining and {name: pretraining.get(name) for name in names},
         bool(pretraining and pretraining['labels_in_pretraining']),
     )
 
@@ -290,7 +290,7 @@ def _published_row(result: PublishedResult) -> Row:
         result.method,
         settings_apart(result.method, result.variant),
         result.backbone,
-        result.pretraining and {**result.pretraining, 'images_seen': None},
+        result.pretraining and {**result.pretraining, 'images_seen': None, 'part': None},
         result.labels_in_pretraining,
         f'{result.source_name}, {result.table}',
         result.url,

@@ -75,7 +75,7 @@ class Row:
     method: str
     variant: dict
     backbone: dict
-    pretraining: dict | None  # dataset, epochs, images_seen
+    pretraining: dict | None  # dataset, epochs, images_seen, part (see the records' schema)
     labels_in_pretraining: bool | None
     source: str = ''
     url: str = ''
@@ -110,6 +110,8 @@ class Row:
             return 'none'
         epochs = self.pretraining['epochs']
         data = dataset_name(self.pretraining['dataset'])
+        if part := self.pretraining.get('part'):
+            return f'{data}, {part.replace("-", " ")}'
         return data if epochs is None else f'{data}, {epochs:g} epochs'
 
     @property

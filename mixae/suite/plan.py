@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,14 +27,14 @@ SCRATCH = 'scratch'
 # What may stand in a suite and in its groups, and what must.
 _LIST, _NUMBER = (list, tuple), (int, float)
 _SUITE = dict(title=str, seeds=_LIST, gpus=int, budget=str, on_change=str, prepare=_LIST)
-_SUITE |= dict(columns=_LIST, checks=dict, published=str)
+_SUITE |= dict(columns=_LIST, curves=_LIST, checks=dict, published=str)
 _RUN = dict(title=str, config=str, options=dict, seconds=_NUMBER, gpus=int)
 _ANALYSIS = dict(title=str, tool=str, of=str, arguments=_LIST, seconds=_NUMBER)
 _BAR = dict(gain=_NUMBER, least=_NUMBER)
 _GROUPS = {
     'pretrain': (dict(**_RUN, teacher=str, seeds=_LIST), ('config',)),
     'evaluate': (
-        dict(**_RUN, tool=str, scratch=str, scratch_title=str, only=_LIST),
+        dict(**_RUN, tool=str, scratch=str, scratch_title=str, only=_LIST, also_at=_LIST),
         ('config', 'tool'),
     ),
     'analyses': (_ANALYSIS, ('tool', 'of', 'arguments')),
@@ -52,6 +53,7 @@ class Run:
             tools/analysis what it leaves: 'analysis' (run records) or 'picture' (a PNG).
         target (str): The config, or the tool below tools/analysis, from the checkout's root.
         start (str): The run whose checkpoint it starts from, 'scratch', or '' for a pre-training.
+        epoch (int): Of the checkpoint that it starts from; 0 for the last.
         teacher (str): The run whose checkpoint is the teacher, or ''.
         uses (tuple): Further runs whose checkpoints ``arguments`` name.
         options (dict): Overrides of the config, values of JSON by dotted keys.
@@ -68,6 +70,7 @@ class Run:
     tool: str
     target: str
     start: str = ''
+    epoch: int = 0
     teacher: str = ''
     uses: tuple[str, ...] = ()
     options: dict = field(default_factory=dict)
@@ -155,6 +158,7 @@ class Suite:
         title (str): For people.
         plan (tuple[Run]): The runs.
         columns (tuple[str]): Of the table, as ``tools/leaderboard.py --columns``.
+        curves (tuple[str]): Columns that are drawn over the cost of pre-training as well.
         published (str): 'none', 'matching' or 'all' published rows beside the measured ones.
         prepare (tuple[str]): Parts of digit scenes that are generated before the first run.
         checks (dict): Of :mod:`mixae.suite.checks`, with their options; said in words at the end.
@@ -165,6 +169,7 @@ class Suite:
     title: str
     plan: tuple[Run, ...]
     columns: tuple[str, ...]
+    curves: tuple[str, ...] = ()
     published: str = 'none'
     prepare: tuple[str, ...] = ()
     checks: Mapping[str, dict] = field(default_factory=dict)
@@ -228,7 +233,7 @@ def load_suite(
         for file in (run.target, *(a for a in run.arguments if a.startswith('configs/'))):
             if not (ROOT / file).is_file():
                 raise SuiteError(f'{run.name}: there is no {file}.')
-    lists = {key: tuple(cfg[key]) for key in ('columns', 'prepare')}
+    lists = {key: tuple(cfg[key]) for key in ('columns', 'curves', 'prepare')}
     texts = {key: cfg[key] for key in ('title', 'published', 'on_change', 'checks')}
     return Suite(name, plan=tuple(plan), **texts, **lists)
 
@@ -246,7 +251,7 @@ def _read_suite(path: Path) -> dict:
             'pretrain, evaluate and columns (docs/suites.md).'
         )
     _check(f'suite {path.stem}', given, _SUITE | dict.fromkeys(_GROUPS, dict), ('columns',))
-    cfg = dict(title=path.stem, seeds=[0], gpus=1, budget='', prepare=(), checks={})
+    cfg = dict(title=path.stem, seeds=[0], gpus=1, budget='', prepare=(), curves=(), checks={})
     cfg |= dict(on_change='stop', published='none') | given
     for group in _GROUPS:
         # None drops what a base has.
@@ -269,6 +274,8 @@ def _read_suite(path: Path) -> dict:
     plain = [name for name in cfg['columns'] if ':' not in name]
     if plain or not cfg['columns']:
         parse_columns(plain)
+    if unknown := set(cfg['curves']) - set(cfg['columns']):
+        raise SuiteError(f'curves: {sorted(unknown)} are no columns of the suite.')
     for column, bar in cfg['checks'].get('pretraining_pays', {}).items():
         if column not in cfg['columns']:
             raise SuiteError(
@@ -338,7 +345,7 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
             seconds=entry.get('seconds'),
         )
 
-    rows = {}
+    rows, pretrained = {}, {}
     for row, entry in cfg['pretrain'].items():
         if seed not in entry.get('seeds', (seed,)):
             continue
@@ -352,7 +359,8 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
         title, more = f'pre-training {rows[row]}', {}
         if teacher:
             more = dict(teacher=f'{teacher}_seed{seed}/pretrain')
-        yield of_config(row, 'pretrain', title, 'train', entry, **more)
+        pretrained[row] = of_config(row, 'pretrain', title, 'train', entry, **more)
+        yield pretrained[row]
     for name, entry in cfg['evaluate'].items():
         if entry['tool'] not in ('train', 'test'):
             raise SuiteError(f"evaluate.{name}: tool={entry['tool']!r}; 'train' or 'test'.")
@@ -369,6 +377,33 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
             else:
                 title, more = f'{title} of {rows[row]}', dict(start=f'{row}_seed{seed}/pretrain')
             yield of_config(row, name, title, entry['tool'], entry, **more)
+            for share in entry.get('also_at', ()) if row != SCRATCH else ():
+                epoch = _epoch_at(share, pretrained[row], name)
+                what, at = f'{name}_at_{epoch}', f'{title} after epoch {epoch}'
+                yield of_config(row, what, at, entry['tool'], entry, epoch=epoch, **more)
+
+
+def _epoch_at(share: float, pretraining: Run, name: str) -> int:
+    """The epoch of a share of a pre-training, whose checkpoint the run must keep.
+
+    Raises:
+        SuiteError: The share is no epoch, or no checkpoint of it is kept.
+    """
+    place = f'evaluate.{name}.also_at'
+    if not isinstance(share, float) or not 0 < share < 1:
+        raise SuiteError(f'{place}: {share!r}: expected shares of the pre-training such as 0.5.')
+    cfg = pretraining.config()
+    epochs = cfg.train_cfg.get('max_epochs') or 0
+    keep, epoch = cfg.default_hooks.checkpoint, round(share * epochs)
+    every = keep.interval if isinstance(keep.interval, int) else epochs
+    whole = epochs and math.isclose(epoch, share * epochs)
+    if not whole or epoch % every or keep.max_keep_ckpts != -1:
+        raise SuiteError(
+            f'{place}: {share} of the {epochs} epochs of {pretraining.name} must be an epoch whose '
+            'checkpoint is kept: set default_hooks.checkpoint.interval and '
+            'default_hooks.checkpoint.max_keep_ckpts=-1 in its options.'
+        )
+    return epoch
 
 
 def _analyses(cfg: dict, group: str, seed: int) -> Iterator[Run]:

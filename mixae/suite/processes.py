@@ -20,7 +20,7 @@ from mixae.errors import MixaeError, SuiteError
 from mixae.files import lock_folder
 from mixae.results.compare import leading_metric
 from mixae.results.record import read_record
-from mixae.suite.plan import ROOT, SCRATCH, Run, check_whole
+from mixae.suite.plan import ROOT, Run, check_whole
 from mixae.suite.progress import Display, duration, fraction_done, tail
 from mixae.suite.state import Folder
 
@@ -71,7 +71,7 @@ def command(folder: Folder, run: Run, launcher: str = 'local') -> list[str]:
     within an allocation. A checkpoint that is not there yet is written as '<name of its run>'.
     """
     target = str(ROOT / run.target)
-    start = run.start if run.start in ('', SCRATCH) else folder.checkpoint(run.start)
+    start = folder.start(run)
     if run.is_analysis:
         names = {
             '{out}': str(folder.path / f'{run.name}.png'),

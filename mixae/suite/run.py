@@ -27,6 +27,7 @@ from mixae.suite.processes import Machine, command, run_plan, this_machine
 from mixae.suite.progress import Display, duration, estimates, time_left
 from mixae.suite.slurm import need_slurm, submit
 from mixae.suite.state import Folder
+from mixae.visualization.budget import plot_budget
 
 
 def open_suite(
@@ -168,14 +169,21 @@ def summarise(folder: Folder) -> None:
     if not files:
         print('No evaluation is done yet: no table.')
         return
-    records = read_records(files)
+    every = read_records(files)
+    # Those along a pre-training are points of the curves.
+    records = [record for record in every if not (record['pretraining'] or {}).get('part')]
     table = build_table(records, published_beside(records, suite.published), columns=suite.columns)
     table.notes += missing(folder)
     print(f'\n{to_text(table, width=Console().width)}')
     for check, options in suite.checks.items():
         for line in CHECKS[check](folder, table, **options):
             print(line)
-    pictures = [folder.output(run) for run in done if run.tool == 'picture']
+    pictures = [
+        plot_budget(every, column, folder.path / f'{column}_over_budget.png')
+        for column in suite.curves
+        if any(column == one.kind.key for one in table.columns)
+    ]
+    pictures += [folder.output(run) for run in done if run.tool == 'picture']
     page = to_html(table, records, images=load_images(pictures), title=suite.title)
     texts = {'table.txt': to_text(table, width=120), 'leaderboard.html': page}
     texts['table.md'] = to_markdown(table, base=folder.path)

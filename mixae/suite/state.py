@@ -74,6 +74,7 @@ class Folder:
         """
         content = [run.target, list(run.arguments)] if run.is_analysis else []
         content += [*run.digests, run.tool, run.start == SCRATCH]
+        content += [run.epoch] if run.epoch else []
         content += [self.sha256(self.output(self.suite[name])) for name in run.needs]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -106,6 +107,15 @@ class Folder:
         """The checkpoint that a run has left; '<name>' before it is done."""
         run = self.suite[name]
         return str(self.output(run)) if self.state(run).get('outputs') else f'<{name}>'
+
+    def start(self, run: Run) -> str:
+        """The checkpoint that a run starts from, 'scratch' or ''; '<name>' before it is there."""
+        if run.start in ('', SCRATCH):
+            return run.start
+        last = self.checkpoint(run.start)
+        if not run.epoch or last.startswith('<'):
+            return last
+        return str(Path(last).with_name(f'epoch_{run.epoch}.pth'))
 
     def is_whole(self, run: Run) -> bool:
         """Whether its outputs are there, as they were when it ended."""

@@ -6,9 +6,9 @@ import shutil
 import pytest
 from mmengine.config import Config
 
+from mixae.checkpoints.account import length_run
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine import launch
-from mixae.engine.hooks.provenance import length_run
 from mixae.results.record import read_record
 
 FINETUNE = 'transfer/cifar/cifar10_vitt_finetune.py'

@@ -1,6 +1,7 @@
 """Plans: what ships is sound, and what is wrong with one is said."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from mixae.derive import derive
 from mixae.errors import MixaeError, SuiteError
 from mixae.suite.checks import CHECKS
 from mixae.suite.plan import ROOT, load_suite
+from mixae.suite.state import Folder
 
 SUITES = sorted(p for p in (ROOT / 'configs' / 'suites').rglob('*.py') if p.parent.name != '_base_')
 
@@ -52,6 +54,34 @@ def test_a_row_may_have_fewer_seeds():
     assert len(seeds) == 6 and all(found == [0, 1, 2] for found in seeds.values())
     starts = {run.start for run in suite.evaluations}
     assert 'naive_seed2/pretrain' in starts and 'naive_seed3/pretrain' not in starts
+
+
+def test_evaluations_along_a_pretraining_start_from_the_checkpoints_of_their_epochs(tmp_path):
+    keep = {
+        f'default_hooks.checkpoint.{k}': v for k, v in dict(interval=3, max_keep_ckpts=-1).items()
+    }
+    (tmp_path / 's.py').write_text(
+        f"{SUITE}\npretrain['m']['options'] = {keep}\nevaluate['l']['also_at'] = [0.25, 0.75]"
+    )
+    suite = load_suite(tmp_path / 's.py')
+    names = ['l', 'l_at_3', 'l_at_9']
+    assert [run.name for run in suite.evaluations] == [
+        *(f'm_seed0/{name}' for name in names),
+        'scratch_seed0/l',
+    ]
+    runs = [suite[f'm_seed0/{name}'] for name in names]
+    assert [run.epoch for run in runs] == [0, 3, 9]
+    folder = Folder(tmp_path / 'work', suite)
+    assert {folder.start(run) for run in runs} == {'<m_seed0/pretrain>'}
+    for epoch in (3, 6, 9, 12):
+        path = folder[suite['m_seed0/pretrain']] / f'epoch_{epoch}.pth'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(epoch))
+    folder.finish(suite['m_seed0/pretrain'], 1.0)
+    assert [Path(folder.start(run)).name for run in runs] == [
+        f'epoch_{epoch}.pth' for epoch in (12, 3, 9)
+    ]
+    assert len({folder.key(run) for run in runs}) == 3
 
 
 def test_a_teacher_has_the_seeds_of_its_student(tmp_path):
@@ -156,6 +186,9 @@ columns = ['linear']
         ('gpus = -1', 'gpus=-1: expected a whole number'),
         ('seeds = [-1]', 'seeds=-1: expected a whole number'),
         ("seeds = ['a']", "seeds='a': expected a whole number"),
+        ("evaluate['l']['also_at'] = [1.0]", 'also_at: 1.0: expected shares'),
+        ("evaluate['l']['also_at'] = [0.3]", '0.3 of the 12 epochs of m_seed0/pretrain must be'),
+        ("evaluate['l']['also_at'] = [0.5]", 'max_keep_ckpts=-1 in its options'),
         ("columns = ['liner']", "unknown column 'liner'"),
         ('columns = []', 'no column asked for'),
         ("published = 'some'", "published='some' is neither 'none' nor"),

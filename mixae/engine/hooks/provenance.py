@@ -163,32 +163,6 @@ def describe_length(cfg: Config) -> str | None:
     return f'{train_cfg.max_iters}i' if train_cfg.get('max_iters') else None
 
 
-def length_run(account: Mapping) -> str | None:
-    """The length of a training run as protocols name it, with how much of it was run if not all.
-
-    ``'8e'``, ``'3e-of-8e'`` (a checkpoint of epoch 3), ``'3e-of-8e-stopped-early'``.
-
-    Args:
-        account (Mapping): ``length``, as :func:`describe_length` gives it, and
-            :meth:`ProvenanceHook.progress`; older checkpoints have ``epochs`` alone.
-    """
-    length, epochs = account.get('length'), account.get('epochs')
-    iterations, total = account.get('iterations'), account.get('max_iters')
-    if not length:
-        return None
-    planned = int(length[:-1])
-    if iterations is None or total is None:
-        part = f'{epochs}e' if epochs and length.endswith('e') and epochs < planned else None
-    elif iterations >= total:
-        part = None
-    elif epochs and length.endswith('e') and epochs * total == iterations * planned:
-        part = f'{epochs}e'
-    else:
-        part = f'{iterations}i'
-    stopped = 'stopped-early' if part and account.get('stopped_early') else None
-    return '-'.join(filter(None, (part, 'of' if part else None, length, stopped)))
-
-
 def _pseudo_variant(pseudo: dict | None) -> dict:
     """Which pseudo-classes the pairs were drawn by, as an entry of the variant."""
     if pseudo is None:

@@ -8,12 +8,12 @@ from mmengine.dist import broadcast_object_list, is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 
+from mixae.checkpoints.account import length_run
 from mixae.datasets.about import read_about
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
     describe_length,
-    length_run,
     peak_memory_bytes,
 )
 from mixae.errors import ConfigError, RecordError

@@ -19,8 +19,8 @@ def to_csv(table: Table) -> str:
     stand at its end.
     """
     lines = []
-    head = ['method', 'variant', 'backbone', 'pretraining_dataset', 'epochs', 'images_seen']
-    head += ['labels_in_pretraining', 'source']
+    head = ['method', 'variant', 'backbone', 'pretraining_dataset', 'epochs', 'part']
+    head += ['images_seen', 'labels_in_pretraining', 'source']
     for column in table.columns:
         if column.kind.is_cost:
             unit = f' ({column.kind.unit})' if column.kind.unit else ''
@@ -34,7 +34,7 @@ def to_csv(table: Table) -> str:
             row.method,
             json.dumps(row.variant, sort_keys=True, ensure_ascii=False),
             row.backbone_text,
-            *(pretraining.get(name) for name in ('dataset', 'epochs', 'images_seen')),
+            *(pretraining.get(name) for name in ('dataset', 'epochs', 'part', 'images_seen')),
             row.labels_text,
             row.source_text,
         ]
