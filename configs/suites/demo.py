@@ -14,13 +14,14 @@ pretrain = dict(
     ),
 )
 evaluate = dict(
-    finetune=dict(seconds=155),
+    finetune=dict(only=['mae', 'mixedae', 'scratch'], seconds=155),
     detection=dict(
         title='boxes and masks',
         tool='train',
         config='configs/transfer/digit_scenes/vitmini_detection.py',
+        options={'train_cfg.max_epochs': 2},
         only=['mae', 'mixedae', 'scratch'],
-        seconds=80,
+        seconds=150,
     ),
     segmentation=dict(
         title='semantic segmentation',
@@ -98,7 +99,7 @@ columns = [
 checks = dict(
     pretraining_pays=dict(
         finetune=dict(gain=40, least=60),
-        linear=dict(gain=15),
+        linear=dict(gain=15, imae=dict(gain=5)),
         box_ap50=dict(gain=5),
         miou=dict(gain=2),
     ),

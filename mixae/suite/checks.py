@@ -17,13 +17,13 @@ def pretraining_pays(folder: Folder, table: Table, **bars: dict) -> list[str]:
         folder (Folder): The suite's.
         table (Table): Of what is done; means over the seeds that both rows have.
         **bars (dict): By column of the table: ``gain``, the points above the row without
-            pre-training that count as clear, and ``least``, the value to reach (default 0).
+            pre-training that count as clear, and ``least``, the value to reach (default 0). A
+            method with a bar of its own has it by its name.
     """
     lines = []
     for column in table.columns:
         if column.kind.key not in bars:
             continue
-        bar = {'least': 0.0} | bars[column.kind.key]
         rows = [row for row in table.rows if not row.source and column.id in row.cells]
         bases = [row for row in rows if row.pretraining is None]
         for base, row in itertools.product(bases, (row for row in rows if row.pretraining)):
@@ -31,6 +31,8 @@ def pretraining_pays(folder: Folder, table: Table, **bars: dict) -> list[str]:
             difference = paired_difference(one.by_seed, other.by_seed)
             if difference is None:
                 continue
+            bar = {'least': 0.0} | bars[column.kind.key]
+            bar |= bar.get(row.method, {})
             enough = difference.mean >= bar['gain'] and one.mean >= bar['least']
             reach = f', and {bar["least"]:g} {column.unit} or more' if bar['least'] else ''
             seeds = f'{difference.pairs} seed{"s" if difference.pairs > 1 else ""}'

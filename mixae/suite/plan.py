@@ -17,6 +17,7 @@ from mixae.derive.checks import nearest
 from mixae.derive.values import in_words
 from mixae.engine.options import merge_values
 from mixae.errors import ConfigError, SuiteError
+from mixae.results.names import METHODS
 from mixae.results.record import config_sha256
 from mixae.results.table import parse_columns
 from mixae.results.write import PUBLISHED
@@ -282,7 +283,10 @@ def _read_suite(path: Path) -> dict:
                 f'checks.pretraining_pays.{column}: no such column; there are '
                 f'{list(cfg["columns"])}.'
             )
-        _check(f'checks.pretraining_pays.{column}', bar, _BAR, ('gain',))
+        place, types = f'checks.pretraining_pays.{column}', _BAR | dict.fromkeys(METHODS, dict)
+        _check(place, bar, types, ('gain',))
+        for method in bar.keys() & METHODS.keys():
+            _check(f'{place}.{method}', bar[method], _BAR, ('gain',))
     return cfg
 
 

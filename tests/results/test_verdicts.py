@@ -27,6 +27,8 @@ def table(make_record):
         (dict(gain=17.1), 'Pre-training does NOT pay clearly (clear: 17.1 points or more).'),
         (dict(gain=17, least=32), 'Pre-training pays (clear: 17 points or more, and 32 % or more)'),
         (dict(gain=17, least=33), 'does NOT pay clearly'),
+        (dict(gain=18, mae=dict(gain=16)), 'pays (clear: 16 points or more)'),
+        (dict(gain=16, imae=dict(gain=18)), 'pays (clear: 16 points or more)'),
     ],
 )
 def test_the_gain_is_over_the_seeds_that_both_rows_have(table, bar, words):

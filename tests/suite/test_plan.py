@@ -189,6 +189,14 @@ columns = ['linear']
         ("evaluate['l']['also_at'] = [1.0]", 'also_at: 1.0: expected shares'),
         ("evaluate['l']['also_at'] = [0.3]", '0.3 of the 12 epochs of m_seed0/pretrain must be'),
         ("evaluate['l']['also_at'] = [0.5]", 'max_keep_ckpts=-1 in its options'),
+        (
+            'checks = dict(pretraining_pays=dict(linear=dict(gain=5, maee=dict(gain=1))))',
+            r"pretraining_pays.linear: unknown \['maee'\]",
+        ),
+        (
+            'checks = dict(pretraining_pays=dict(linear=dict(gain=5, mae=dict(least=1))))',
+            r"pretraining_pays.linear.mae: \['gain'\] must be given",
+        ),
         ("columns = ['liner']", "unknown column 'liner'"),
         ('columns = []', 'no column asked for'),
         ("published = 'some'", "published='some' is neither 'none' nor"),
