@@ -63,14 +63,17 @@ def merge_values(cfg: Config, values: Mapping[str, object]) -> None:
         ConfigError: A path into what has no keys, a key that nothing reads, or two that contradict
             each other.
     """
-    for key in values:
-        _current(cfg, key)
+    values = dict(values)
+    for key, value in values.items():
+        current = _current(cfg, key)
+        if isinstance(value, Mapping) and not isinstance(current, Mapping | list | type(None)):
+            values[key] = {**value, '_delete_': True}  # mmengine merges a dict into a dict alone
         parts = key.split('.')
         for parent in ('.'.join(parts[:n]) for n in range(1, len(parts))):
             if not isinstance(values.get(parent, {}), Mapping | list):
                 raise ConfigError(f'{parent}={values[parent]!r} leaves no place for {key}.')
     check_top_level(cfg, values)
-    cfg.merge_from_dict(dict(values))
+    cfg.merge_from_dict(values)
 
 
 def merge_options_file(cfg: Config, path: str | Path) -> None:

@@ -12,7 +12,7 @@ from mixae.derive import derive
 from mixae.derive.keys import KEYS
 from mixae.engine import launch
 from mixae.engine.launch import load_config, train
-from mixae.engine.options import merge_options, parse_value
+from mixae.engine.options import merge_options, merge_values, parse_value
 from mixae.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -308,6 +308,13 @@ def test_what_looks_like_a_mistake_and_is_none(option):
     cfg = load(PRETRAIN, option, 'train_dataloader.num_workers=0')
     assert cfg.train_dataloader.prefetch_factor is None
     assert cfg.param_scheduler[0].end == cfg.param_scheduler[1].begin == cfg.warmup_epochs
+
+
+def test_a_dict_may_replace_a_name():
+    cfg = Config.fromfile(ROOT / PRETRAIN)
+    arch = dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=64)
+    merge_values(cfg, {'model.backbone.arch': arch})
+    assert cfg.model.backbone.arch == arch
 
 
 def test_two_overrides_of_one_mistake_are_read_from_left_to_right():

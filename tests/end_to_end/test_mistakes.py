@@ -41,6 +41,9 @@ SMALL = (
     '--cfg-options data_root=TMP/digits '
     "\"train_features.dataset.dataset.options={'num_train': 40, 'num_test': 20}\""
 )
+PREPARED = f'{TRAIN} CONFIG --work-dir TMP/w --cfg-options data_root=TMP/digits'
+PREPARED += " \"train_dataloader.dataset.dataset.options={'num_train': 40, 'num_test': 20}\""
+FINETUNED = PREPARED.replace('CONFIG', f'{FINETUNE} --pretrained scratch')
 PICTURE = f'tools/analysis/reconstructions.py {MIXEDAE} WEIGHTS/mixedae.pth'
 FIGURE = f'tools/analysis/imae_pictures.py factors {IMAE} WEIGHTS/imae.pth --data {KNN}'
 PREDICTIONS = f'tools/analysis/draw_predictions.py {SEGMENTATION} WEIGHTS/mae.pth'
@@ -246,6 +249,23 @@ CONFIGS = [
     (
         f'{TRAIN} {MAE} --work-dir TMP/{"x" * 300}',
         'cannot be written .File name too',
+    ),
+    # What only the data, or the model that is built, can tell.
+    (f'{FINETUNED} num_classes=7', 'num_classes=7, but SeededDataset has 10 classes'),
+    (f'{FINETUNED} model.train_cfg.augment=3', "unexpected keyword argument 'augment'"),
+    (
+        f'{PREPARED.replace("CONFIG", MIXEDAE)} train_dataloader.dataset.dataset.split=val',
+        "split='val': digit scenes have the splits train, test",
+    ),
+    (
+        f'{TRAIN} {MIXEDAE} --work-dir TMP/w --cfg-options '
+        'train_dataloader.dataset.dataset.options.foo=3',
+        "Unknown option 'foo' of digit scenes",
+    ),
+    (
+        f'{PREPARED.replace("CONFIG", IMAE)} model.distill=None model.teacher=None '
+        'train_dataloader.sampler.same_class_ratio=2',
+        'same_class_ratio=2',
     ),
     # Checkpoints.
     (
