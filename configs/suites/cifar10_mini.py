@@ -44,7 +44,7 @@ evaluate = dict(
             'train_cfg.val_interval': 8,
             'warmup_epochs': 1,
             'base_lr': 4e-3,
-            'model.train_cfg.augments.0.alpha': 0.2,
+            'model.train_cfg.augments': [dict(type='Mixup', alpha=0.2)],
             'train_dataloader.batch_size': 64,
             'train_dataloader.num_workers': 1,
             'train_dataloader.dataset.subset': 20_000,

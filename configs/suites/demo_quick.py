@@ -28,7 +28,7 @@ pretrain = dict(
     imae=None,
 )
 evaluate = dict(
-    finetune=dict(options=_small, seconds=15),
+    finetune=dict(options=_small, only=['mixedae', 'scratch'], seconds=15),
     linear=dict(options=_features, seconds=12),
     detection=dict(options=_scenes, only=['mixedae', 'scratch'], seconds=40),
     segmentation=dict(options=_scenes, only=['mixedae', 'scratch'], seconds=20),

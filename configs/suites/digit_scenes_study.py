@@ -70,7 +70,14 @@ pretrain = dict(
 _rows = ['mae', 'mixedae', 'naive', 'oracle', 'topk', 'contrast', 'imae', 'imae_alone', 'scratch']
 _transfer = 'configs/transfer/digit_scenes/'
 evaluate = dict(
-    linear=dict(also_at=[0.125, 0.25, 0.5, 0.75], seconds=30),
+    linear=dict(also_at=[0.125, 0.25, 0.5, 0.75], only=_rows, seconds=30),
+    linear_short=dict(
+        title='linear probe',
+        tool='test',
+        config=f'{_transfer}vitmini_linear.py',
+        only=['mae_short', 'mixedae_short'],
+        seconds=30,
+    ),
     finetune=dict(
         title='fine-tuning on all images',
         scratch_title='fine-tuning on all images from scratch',

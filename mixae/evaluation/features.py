@@ -13,17 +13,19 @@ from torch.utils.data import DataLoader
 
 from mixae.errors import ConfigError
 
-POOLS = ('avg', 'cls')
+POOLS = ('avg', 'std', 'cls')
 
 
 def pool_tokens(tokens_BND: Tensor, pool: str) -> Tensor:
-    """One feature an image, (B, D): 'avg' of the patch tokens, or the 'cls' token.
+    """One feature for each image, (B, D): 'avg' or 'std' over the patch tokens, or the 'cls' token.
 
     Raises:
         ConfigError: For another ``pool``.
     """
     check_pool(pool)
-    return tokens_BND[:, 1:].mean(dim=1) if pool == 'avg' else tokens_BND[:, 0]
+    if pool == 'cls':
+        return tokens_BND[:, 0]
+    return tokens_BND[:, 1:].mean(dim=1) if pool == 'avg' else tokens_BND[:, 1:].std(dim=1)
 
 
 def check_pool(pool: str) -> None:

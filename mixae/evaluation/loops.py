@@ -26,7 +26,8 @@ class FeatureProbeLoop(BaseLoop):
         probe (dict): A :class:`WeightedKNN` or :class:`LinearProbe`.
         train_features (DataLoader | dict, optional): Of the training split, without
             augmentation. Defaults to None: the config's ``train_features``.
-        pool (str): 'avg' of the patch tokens, or 'cls'. The same for every method of a table.
+        pool (str): 'avg', 'std' or 'cls', see
+            :func:`mixae.evaluation.features.pool_tokens`. The same for every method of a table.
             Defaults to 'avg'.
 
     Raises:

@@ -50,7 +50,7 @@ def dataset(image_folder):
         )
 
 
-@pytest.mark.parametrize('pool', ['avg', 'cls'])
+@pytest.mark.parametrize('pool', ['avg', 'std', 'cls'])
 def test_features_are_timms_in_the_order_of_the_data(classifier, dataset, pool):
     loader = DataLoader(dataset, batch_size=7, collate_fn=pseudo_collate)
     features, labels = extract_features(classifier.train(), loader, pool)
@@ -72,7 +72,9 @@ def test_features_are_timms_in_the_order_of_the_data(classifier, dataset, pool):
         for i in range(len(dataset)):
             rgb = dataset[i]['inputs'].flip(0).float()
             tokens = timm_vit.eval().forward_features(((rgb - mean) / std)[None])[0]
-            expected.append(tokens[0] if pool == 'cls' else tokens[1:].mean(dim=0))
+            expected.append(
+                dict(cls=tokens[0], avg=tokens[1:].mean(0), std=tokens[1:].std(0))[pool]
+            )
     torch.testing.assert_close(
         torch.from_numpy(features), torch.stack(expected), atol=1e-5, rtol=1e-4
     )
@@ -80,5 +82,5 @@ def test_features_are_timms_in_the_order_of_the_data(classifier, dataset, pool):
 
 
 def test_unknown_pooling_names_the_choices():
-    with pytest.raises(ValueError, match="pool='max' is unknown.*avg, cls"):
+    with pytest.raises(ValueError, match="pool='max' is unknown.*avg, std, cls"):
         pool_tokens(torch.zeros(1, 2, 3), 'max')

@@ -5,6 +5,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
@@ -64,6 +65,24 @@ def test_knn_with_fewer_images_than_neighbours_uses_all(digits):
     x_train, y_train, x_test, _ = digits
     few = WeightedKNN(500)(x_train[:30], y_train[:30], x_test, 10)
     assert torch.equal(few, WeightedKNN(30)(x_train[:30], y_train[:30], x_test, 10))
+
+
+@pytest.mark.parametrize('k', [1, 20])
+def test_whitened_neighbours_are_those_of_scikit_learns_whitened_components(digits, k):
+    x_train, y_train, x_test, y_test = digits
+    # A pixel of large variance that says nothing, and one that is always the same.
+    noise = np.random.default_rng(0).normal(0, 200, (len(x_train) + len(x_test), 1))
+    flat = np.ones_like(noise)
+    noisy = np.hstack([np.vstack([x_train, x_test]), noise, flat]).astype(np.float32)
+    train, test = noisy[: len(x_train)], noisy[len(x_train) :]
+    pca = PCA(whiten=True).fit(train)
+    kept = pca.explained_variance_ > 1e-6 * pca.explained_variance_[0]
+    white = [pca.transform(x)[:, kept].astype(np.float32) for x in (train, test)]
+    theirs = WeightedKNN(k)(white[0], y_train, white[1], 10)
+    ours = WeightedKNN(k, whiten=True)(train, y_train, test, 10)
+    assert (ours.argmax(dim=1) == theirs.argmax(dim=1)).float().mean() > 0.995
+    plain = WeightedKNN(k)(train, y_train, test, 10)
+    assert accuracy(ours, y_test) > accuracy(plain, y_test) + 0.03
 
 
 def test_knn_ignores_the_length_of_features(digits):
