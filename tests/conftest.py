@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits, load_sample_images
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+if not torch.cuda.is_available():
+    os.environ['TRITON_INTERPRET'] = '1'  # read when triton is first imported, after this
 
 SPLITS = dict(train=12, test=6)
 

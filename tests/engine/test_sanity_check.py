@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.evaluator import BaseMetric
 
 from mixae.checkpoints.read import read_checkpoint
@@ -128,8 +128,9 @@ def segmentor(scenes, work_dir, images=8, batch_size=4, epochs=1):
     cfg.train_dataloader.batch_size = batch_size
     cfg.train_dataloader.dataset.indices = images
     cfg.train_cfg.max_epochs = epochs
-    # Statistics of one value a channel, as in UperNet's pooling to 1x1.
+    # BatchNorm's statistics of one value per channel, as in UperNet's pooling to 1x1.
     cfg.model.decode_head.update(type='PSPHead', pool_scales=(1,), dropout_ratio=0)
+    cfg.model.decode_head.norm_cfg = ConfigDict(type='SyncBN')
     for name in ('num_convs', 'concat_input'):
         cfg.model.decode_head.pop(name)
     return cfg
