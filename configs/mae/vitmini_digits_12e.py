@@ -8,7 +8,7 @@ _base_ = [
 # ViT-mini: 64 patches of 8x8 pixels.
 model = dict(
     backbone=dict(arch='mini', img_size=64, patch_size=8),
-    neck=dict(decoder_embed_dim=64, decoder_depth=1, decoder_num_heads=2),
+    neck=dict(decoder_embed_dim=64, decoder_depth=2, decoder_num_heads=2),
     # Most patches are smooth and noisy: normalised one by one, their noise would be the target.
     head=dict(norm_pix=False),
 )

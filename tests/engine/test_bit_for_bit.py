@@ -187,11 +187,11 @@ def shrink(cfg, size):
             continue
         nodes += node.values()
         match node.get('type'):
-            case 'RandomResize' if node.scale:
+            case 'RandomResize' if node.scale != 'auto':
                 node.scale = (size, size)
             case 'RandomChoiceResize':
                 node.scales = [(size // 2, size), (size * 3 // 4, size)]
-            case 'RandomCrop' if node.crop_size:
+            case 'RandomCrop' if node.crop_size != 'auto':
                 node.crop_size = tuple(min(size, side) for side in node.crop_size)
             case 'RandomSampler':
                 node.num = 16
