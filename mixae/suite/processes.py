@@ -1,6 +1,5 @@
 """Runs as processes of this machine, some at a time: command, start, watch, stop."""
 
-import ctypes
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from mixae.errors import MixaeError, SuiteError
 from mixae.files import lock_folder
 from mixae.results.compare import leading_metric
 from mixae.results.record import read_record
+from mixae.suite.forks import MODULES, Fork, Forks, die_with
 from mixae.suite.plan import ROOT, Run, check_whole
 from mixae.suite.progress import Display, duration, fraction_done, tail
 from mixae.suite.state import Folder
@@ -45,7 +45,7 @@ class Process:
     """A run at work."""
 
     run: Run
-    popen: subprocess.Popen
+    popen: subprocess.Popen | Fork
     started: float  # of time.monotonic()
     slot: int = 0
 
@@ -106,18 +106,32 @@ def gpus_of_a_node(run: Run) -> int:
     return min(run.gpus, int(os.environ.get('GPUS_PER_NODE', 8)))
 
 
-def _die_with(parent: int) -> None:
-    """In a child: end when the suite is killed, where the system can do that (Linux)."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
-    if os.getppid() != parent:  # killed before that call
-        os._exit(1)
+def forking(plan: Sequence[Run], machine: Machine, launcher: str = 'local') -> Forks | None:
+    """The process that imports once for all runs; None where runs are processes of their own.
+
+    That is on a GPU, which a fork cannot use once its parent has seen it, under SLURM, for runs of
+    several processes, and where the system is not Linux.
+    """
+    single = [run for run in plan if run.gpus == 1]
+    if sys.platform != 'linux' or launcher != 'local' or machine.gpus or not single:
+        return None
+    return Forks(environment(single[0], machine, 0, launcher), MODULES)
 
 
 def start_process(
-    folder: Folder, run: Run, machine: Machine, slot: int = 0, launcher: str = 'local'
+    folder: Folder,
+    run: Run,
+    machine: Machine,
+    slot: int = 0,
+    launcher: str = 'local',
+    forks: Forks | None = None,
 ) -> Process:
     """Start a run that is not done; its output goes into its log.
+
+    Args:
+        folder, run, machine, launcher: See :func:`run_plan`.
+        slot (int): Its number among the runs at a time.
+        forks (Forks, optional): Of :func:`forking`; a run of one process becomes a fork.
 
     Raises:
         BusyError: Another process is at work on it.
@@ -132,7 +146,8 @@ def start_process(
         with open(folder.log(run), 'wb') as log:
             log.write(f'$ {shlex.join(words)}\n'.encode())
             log.flush()
-            popen = subprocess.Popen(
+            popen = forks and run.gpus == 1 and forks.start(words, lock.fileno(), log.fileno())
+            popen = popen or subprocess.Popen(
                 words,
                 env=environment(run, machine, slot, launcher),
                 # The lock is held for as long as any process of the run lives. Of what it
@@ -142,7 +157,7 @@ def start_process(
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is for the suite, which ends its runs itself
-                preexec_fn=lambda: _die_with(suite),
+                preexec_fn=lambda: die_with(suite),
             )
     return Process(run, popen, time.monotonic(), slot)
 
@@ -255,7 +270,7 @@ def describe_failure(code: int, log: Path) -> str:
     return f'{how}: {(told or lines)[-1]}'
 
 
-def stop(processes: Sequence[subprocess.Popen], patience: float = 40.0) -> None:
+def stop(processes: Sequence[subprocess.Popen | Fork], patience: float = 40.0) -> None:
     """End runs and what they have started; torchrun takes up to 30 s to end its ranks."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         for popen in processes:

@@ -8,6 +8,8 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -23,7 +25,14 @@ from mixae.results.render.text import to_text
 from mixae.results.write import published_beside
 from mixae.suite.checks import CHECKS
 from mixae.suite.plan import Run, load_suite
-from mixae.suite.processes import Machine, command, run_plan, this_machine
+from mixae.suite.processes import (
+    Machine,
+    command,
+    forking,
+    run_plan,
+    start_process,
+    this_machine,
+)
 from mixae.suite.progress import Display, duration, estimates, time_left
 from mixae.suite.slurm import need_slurm, submit
 from mixae.suite.state import Folder
@@ -104,10 +113,12 @@ def run_suite(
             f'{len(plan) - len(done)} of {len(plan)} runs to do, {machine.jobs} at a time; '
             f'everything goes to {folder.path}'
         )
-        for part in folder.suite.prepare:  # once, before two runs wait for each other over it
-            prepare(part)
-        with Display(plan, done, lambda: estimates(folder), machine.jobs) as display:
-            failed = run_plan(plan, folder, machine, display, launcher=launcher)
+        with forking(plan, machine, launcher) or nullcontext() as forks:
+            for part in folder.suite.prepare:  # once, before two runs wait for each other over it
+                prepare(part)
+            start = partial(start_process, forks=forks)
+            with Display(plan, done, lambda: estimates(folder), machine.jobs) as display:
+                failed = run_plan(plan, folder, machine, display, start, launcher)
     try:
         if len(plan) == len(folder.suite.plan):
             summarise(folder)

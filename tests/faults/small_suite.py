@@ -21,4 +21,4 @@ evaluate = dict(
 )
 pictures = dict(_delete_=True)
 columns = ['finetune', 'linear', 'images_seen']  # no time: of a run that was killed it is another
-checks = []
+checks = dict(_delete_=True)
