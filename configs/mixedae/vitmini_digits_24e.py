@@ -1,5 +1,5 @@
-# The demo: 192,000 views of digit scenes, long enough to tell methods apart, at lr 1.5e-3.
+# The demo: 192,000 views of digit scenes, long enough to tell methods apart, at lr 1e-3.
 _base_ = ['vitmini_digits_12e.py']
-train_dataloader = dict(batch_size=64)
-base_lr = 6e-3
+train_dataloader = dict(batch_size=32)
+base_lr = 8e-3
 train_cfg = dict(max_epochs=24)

@@ -29,7 +29,7 @@ def _part(title: str, **options) -> dict:
 
 def _imae(title: str, options: dict | None = None, **more) -> dict:
     # An epoch of pairs sees each image twice.
-    recipe = {'train_cfg.max_epochs': 40, 'train_dataloader.batch_size': 64, 'base_lr': 6e-3}
+    recipe = {'train_cfg.max_epochs': 40, 'train_dataloader.batch_size': 32, 'base_lr': 8e-3}
     recipe |= _keep
     return dict(
         title=title,
