@@ -96,7 +96,7 @@ def _cost_chart(series: dict[str, list], column: Column, cost: Column, left_out:
             axes.errorbar(x, y, spread, label=_short(name), marker=MARKERS[index % 6], **style)
         axes.set_xlabel(cost.title)
         axes.set_ylabel(one_line(column.title))
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, 1.06 * max(x for points in series.values() for x, _, _ in points) or 1)
         if cost.kind.key == 'images_seen':
             axes.xaxis.set_major_formatter('{x:,.0f}')
 
@@ -188,7 +188,8 @@ def _draw(draw: Callable, caption: str, entries: int) -> Chart:
         warnings.simplefilter('ignore', UserWarning)  # a glyph that this machine has no font for
         legend = 0.19 * entries
         figure = Figure(figsize=(4.6, 3.3 + legend))
-        axes = figure.add_axes((0.13, (0.5 + legend) / (3.3 + legend), 0.84, 2.7 / (3.3 + legend)))
+        # At the right there is room for half of the last tick's label.
+        axes = figure.add_axes((0.13, (0.5 + legend) / (3.3 + legend), 0.79, 2.7 / (3.3 + legend)))
         draw(axes)
         axes.locator_params(nbins=5)
         figure.legend(*axes.get_legend_handles_labels(), loc='lower left', bbox_to_anchor=(0.02, 0))
