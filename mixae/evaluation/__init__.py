@@ -9,8 +9,9 @@ from .accuracy import Accuracy
 from .coco_metric import CocoMetric
 from .features import extract_features, pool_tokens
 from .iou_metric import IoUMetric
+from .knn import WeightedKNN
 from .loops import FeatureProbeLoop
-from .probes import LinearProbe, WeightedKNN
+from .probes import LinearProbe
 
 __all__ = [
     'Accuracy',

@@ -1,9 +1,7 @@
-"""Classifiers on frozen features: weighted kNN and the linear probe.
+"""Linear classifiers on frozen features.
 
 Shape legend: N training images, M test images, D width, C classes.
 """
-
-import math
 
 import numpy as np
 import torch
@@ -13,60 +11,6 @@ from torch import Tensor, nn
 
 from mixae.errors import ConfigError, DataError
 from mixae.registry import TASK_UTILS
-
-
-@TASK_UTILS.register_module()
-class WeightedKNN:
-    """Weighted k-nearest-neighbour classifier (Wu et al. 2018, Sec. 3.4).
-
-    The k training features of largest cosine similarity s vote for their class with weight
-    exp(s / temperature). Scores are the logarithms of the votes' sums, which no temperature takes
-    out of range; a class without a vote has -inf, and is no guess of top-5 either.
-
-    Args:
-        k (int): Neighbours; all training images if there are fewer. Defaults to 20.
-        temperature (float): Defaults to 0.07.
-        whiten (bool): Give every principal component of the training features unit variance first.
-            Cosine similarity follows the components of most variance, which in masked image
-            modelling are those of backgrounds and textures (docs/probes.md). Defaults to False.
-    """
-
-    def __init__(self, k: int = 20, temperature: float = 0.07, whiten: bool = False) -> None:
-        if k < 1 or temperature <= 0:
-            raise ConfigError(f'k={k}, temperature={temperature}: both must be positive.')
-        self.k = k
-        self.temperature = temperature
-        self.whiten = whiten
-
-    def __call__(
-        self, train_ND: np.ndarray, labels_N: np.ndarray, test_MD: np.ndarray, num_classes: int
-    ) -> Tensor:
-        """Class scores of the test images, (M, C)."""
-        train_ND, test_MD = torch.from_numpy(train_ND), torch.from_numpy(test_MD)
-        if self.whiten:
-            train_ND, test_MD = _whiten(train_ND, test_MD)
-        train_ND, test_MD = F.normalize(train_ND, dim=1), F.normalize(test_MD, dim=1)
-        onehot_NC = F.one_hot(torch.from_numpy(labels_N), num_classes).bool()
-        scores = []
-        for chunk_mD in test_MD.split(1024):
-            similarity_mk, index_mk = (chunk_mD @ train_ND.T).topk(min(self.k, len(train_ND)))
-            votes_mkC = torch.where(
-                onehot_NC[index_mk], similarity_mk[..., None] / self.temperature, -math.inf
-            )
-            scores.append(votes_mkC.logsumexp(dim=1))
-        return torch.cat(scores)
-
-
-def _whiten(train_ND: Tensor, test_MD: Tensor) -> tuple[Tensor, Tensor]:
-    """Both by the mean and the principal components of the training features.
-
-    Components of next to no variance are left out: they would be noise as large as the rest.
-    """
-    mean_D = train_ND.double().mean(dim=0)
-    variances_D, components_DD = torch.linalg.eigh((train_ND.double() - mean_D).T.cov())
-    kept_D = variances_D > 1e-6 * variances_D[-1]
-    basis_DK = components_DD[:, kept_D] / variances_D[kept_D].sqrt()
-    return tuple(((x.double() - mean_D) @ basis_DK).float() for x in (train_ND, test_MD))
 
 
 @TASK_UTILS.register_module()
