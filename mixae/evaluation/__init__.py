@@ -11,7 +11,8 @@ from .features import extract_features, pool_tokens
 from .iou_metric import IoUMetric
 from .knn import WeightedKNN
 from .loops import FeatureProbeLoop
-from .probes import LinearProbe
+from .probes import LinearProbe, LogisticRegression
+from .sweep import SweepLoop
 
 __all__ = [
     'Accuracy',
@@ -19,6 +20,8 @@ __all__ = [
     'FeatureProbeLoop',
     'IoUMetric',
     'LinearProbe',
+    'LogisticRegression',
+    'SweepLoop',
     'WeightedKNN',
     'extract_features',
     'pool_tokens',

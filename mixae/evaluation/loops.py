@@ -109,6 +109,8 @@ class FeatureProbeLoop(BaseLoop):
             found = {'': top_k_accuracy(self.probe(*args), labels_M, topk)}
         # The first setting is the protocol's, however well the others do on the test split.
         named = {'accuracy': next(iter(found.values())), **(found if len(found) > 1 else {})}
+        self.curves = getattr(self.probe, 'curves', {})
+        self.extra = getattr(self.probe, 'extra', {})
         return {
             f'{prefix}/{name}': value
             for prefix, accuracy in named.items()
