@@ -38,7 +38,18 @@ evaluate = dict(
         tool='test',
         config='configs/transfer/imagenet/vitb_knn.py',
         scratch_title='kNN of a random encoder',
-        gpus=1,
+    ),
+    sweep=dict(
+        title='linear probe, best of a sweep',
+        tool='train',
+        config='configs/transfer/imagenet/vitb_sweep.py',
+        scratch_title='best linear probe of a random encoder',
+    ),
+    attentive=dict(
+        title='attentive probe',
+        tool='train',
+        config='configs/transfer/imagenet/vitb_attentive.py',
+        scratch_title='attentive probe of a random encoder',
     ),
     ade20k=dict(
         title='UperNet on ADE20K',
@@ -51,7 +62,7 @@ evaluate = dict(
         config='configs/transfer/coco/maskrcnn_vitb_1x.py',
     ),
 )
-columns = ['finetune', 'linear', 'knn', 'miou', 'box_ap', 'mask_ap', 'time', 'device_hours']
-columns += ['images_seen', 'flops']
+columns = ['finetune', 'linear', 'attentive', 'knn', 'miou', 'box_ap', 'mask_ap']
+columns += ['time', 'device_hours', 'images_seen', 'flops']
 published = 'matching'
 checks = dict(topk_isolates=dict())

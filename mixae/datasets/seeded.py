@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 
 from mixae.datasets.checks import loading
 from mixae.datasets.guard import MAX_REPLACEMENTS, UnreadableError, guard
+from mixae.datasets.held_out import hold_out
 from mixae.errors import DataError
 from mixae.registry import DATASETS
 
@@ -33,6 +34,10 @@ class SeededDataset:
             folders order by class, so each class keeps its share). Defaults to None: all.
         seed (int): Mixed into every sample's seed. Defaults to 0.
         on_unreadable (str): 'replace' or 'raise'. Defaults to 'replace'.
+        hold_out (float, optional): The share of every class of the samples that is held out
+            (:func:`mixae.datasets.held_out.hold_out`). Defaults to None: none.
+        part (str): With ``hold_out``: 'fit', the samples that are not held out, or 'held_out'.
+            Defaults to 'fit'.
         lazy_init (bool): Leave loading the annotations to the first use. Defaults to False.
 
     Raises:
@@ -47,10 +52,14 @@ class SeededDataset:
         subset: int | None = None,
         seed: int = 0,
         on_unreadable: str = 'replace',
+        hold_out: float | None = None,
+        part: str = 'fit',
         lazy_init: bool = False,
     ) -> None:
         if on_unreadable not in ('replace', 'raise'):
             raise ValueError(f"on_unreadable={on_unreadable!r}: choose 'replace' or 'raise'.")
+        if part not in ('fit', 'held_out'):
+            raise ValueError(f"part={part!r}: choose 'fit' or 'held_out'.")
         if isinstance(dataset, dict):
             with loading(dataset):
                 dataset = DATASETS.build(dataset)
@@ -59,6 +68,8 @@ class SeededDataset:
         self.subset = subset
         self.seed = seed
         self.on_unreadable = on_unreadable
+        self.hold_out = hold_out
+        self.part = part
         self._warned: set[str] = set()
         if not lazy_init:
             self.full_init()
@@ -84,6 +95,20 @@ class SeededDataset:
         if self.subset is not None and not 1 <= self.subset <= total:
             raise DataError(f'subset={self.subset} of a data set of {total} samples.')
         self.indices = np.linspace(0, total - 1, self.subset or total).round().astype(int)
+        if self.hold_out is not None:
+            # The same part in every run: seeds of runs do not move what is held out.
+            held = hold_out(self._labels(), self.hold_out)
+            self.indices = self.indices[held if self.part == 'held_out' else ~held]
+
+    def _labels(self) -> np.ndarray:
+        infos = (self.dataset.get_data_info(int(index)) for index in self.indices)
+        try:
+            return np.array([int(info['gt_label']) for info in infos])
+        except (KeyError, TypeError, ValueError):
+            raise DataError(
+                f'hold_out={self.hold_out} of a data set without labels: {self._where()}. Set '
+                'with_label=True, with one folder per class.'
+            ) from None
 
     def get_data_info(self, idx: int) -> dict:
         return self.dataset.get_data_info(int(self.indices[idx]))

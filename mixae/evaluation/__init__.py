@@ -9,8 +9,10 @@ from .accuracy import Accuracy
 from .coco_metric import CocoMetric
 from .features import extract_features, pool_tokens
 from .iou_metric import IoUMetric
+from .knn import WeightedKNN
 from .loops import FeatureProbeLoop
-from .probes import LinearProbe, WeightedKNN
+from .probes import LinearProbe, LogisticRegression
+from .sweep import SweepLoop
 
 __all__ = [
     'Accuracy',
@@ -18,6 +20,8 @@ __all__ = [
     'FeatureProbeLoop',
     'IoUMetric',
     'LinearProbe',
+    'LogisticRegression',
+    'SweepLoop',
     'WeightedKNN',
     'extract_features',
     'pool_tokens',

@@ -5,13 +5,13 @@ Shape legend: B images, L patches, D width.
 
 import numpy as np
 import torch
-from mmengine.dist import collect_results
+from mmengine.dist import all_gather_object, collect_results, get_dist_info
 from mmengine.model import is_model_wrapper
 from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mixae.errors import ConfigError
+from mixae.errors import ConfigError, DataError
 
 POOLS = ('avg', 'std', 'cls')
 
@@ -34,7 +34,6 @@ def check_pool(pool: str) -> None:
         raise ConfigError(f'pool={pool!r} is unknown: choose one of {", ".join(POOLS)}.')
 
 
-@torch.no_grad()
 def extract_features(
     model: nn.Module, dataloader: DataLoader, pool: str = 'avg', title: str = ''
 ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
@@ -50,22 +49,63 @@ def extract_features(
     Returns:
         tuple: Features (num_images, D) float32 and labels (num_images,) int64, in the order of
         the data set, on the main process; (None, None) on the others.
+
+    Raises:
+        DataError: An image without a label.
     """
+    results = list(zip(*_extract(model, dataloader, pool, title), strict=True))
+    results = collect_results(results, len(dataloader.dataset), device='cpu')
+    if results is None:
+        return None, None
+    features, labels = zip(*results, strict=True)
+    return np.stack(features), np.array(labels)
+
+
+def extract_share(
+    model: nn.Module, dataloader: DataLoader, pool: str = 'avg', title: str = ''
+) -> tuple[np.ndarray, np.ndarray]:
+    """As :func:`extract_features`, but on every process its own share, no image in two of them.
+
+    Of several processes number r has the images r, r + processes, ... of the data set, as
+    mmengine's ``DefaultSampler`` without shuffling deals them.
+    """
+    features, labels = _extract(model, dataloader, pool, title)
+    rank, world_size = get_dist_info()
+    # The sampler repeats images where they cannot be dealt evenly.
+    own = len(range(rank, len(dataloader.dataset), world_size))
+    return features[:own], labels[:own]
+
+
+def gather_shares(share: np.ndarray) -> np.ndarray:
+    """What :func:`extract_share` dealt, whole and in order, on every process."""
+    shares = all_gather_object(share)
+    whole = np.empty((sum(map(len, shares)), *share.shape[1:]), share.dtype)
+    for rank, part in enumerate(shares):
+        whole[rank :: len(shares)] = part
+    return whole
+
+
+@torch.no_grad()
+def _extract(
+    model: nn.Module, dataloader: DataLoader, pool: str, title: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and labels of the images that this process's loader gives, in its order."""
     model = model.module if is_model_wrapper(model) else model
     model.eval()
-    results = []
+    features, labels = [], []
     bar = ProgressBar(len(dataloader), start=False)
     print(title, end=' ', flush=True) if title else None
     bar.start()
     for batch in dataloader:
         batch = model.data_preprocessor(batch, False)
         features_BD = pool_tokens(model.backbone.features(batch['inputs'])[-1], pool)
-        labels = [int(sample.gt_label) for sample in batch['data_samples']]
-        results += zip(features_BD.float().cpu().numpy(), labels, strict=True)
+        if not all('gt_label' in sample for sample in batch['data_samples']):
+            raise DataError(
+                f'{title or "features"}: an image has no label. A probe needs one for each: set '
+                'with_label=True of the data set, with one folder per class.'
+            )
+        labels += [int(sample.gt_label) for sample in batch['data_samples']]
+        features.append(features_BD.float().cpu().numpy())
         bar.update()
     print()
-    results = collect_results(results, len(dataloader.dataset), device='cpu')
-    if results is None:
-        return None, None
-    features, labels = zip(*results, strict=True)
-    return np.stack(features), np.array(labels)
+    return np.concatenate(features), np.array(labels)

@@ -8,7 +8,12 @@ from torch.utils.data import DataLoader
 
 from mixae.errors import ConfigError, DataError, NotFiniteError
 from mixae.evaluation.accuracy import cap_topk, top_k_accuracy
-from mixae.evaluation.features import check_pool, extract_features
+from mixae.evaluation.features import (
+    check_pool,
+    extract_features,
+    extract_share,
+    gather_shares,
+)
 from mixae.registry import LOOPS, TASK_UTILS
 
 
@@ -66,14 +71,22 @@ class FeatureProbeLoop(BaseLoop):
         self.num_classes = len(train)
 
     def run(self) -> dict[str, float]:
-        """Extract, fit, classify; returns ``accuracy/top1`` and, from 5 classes, ``top5`` in %."""
+        """Extract, fit, classify; returns ``accuracy/top1`` and, from 5 classes, ``top5`` in %.
+
+        Of a probe with several settings, such as values of k, also ``<setting>/top1`` of each.
+        """
         self.runner.call_hook('before_test')
         self.runner.call_hook('before_test_epoch')
-        train = extract_features(
-            self.runner.model, self.train_dataloader, self.pool, 'training features'
+        # Scores are the same on every process where they share the work.
+        shared = getattr(self.probe, 'shared', False)
+        extract = extract_share if shared else extract_features
+        train, test = (
+            extract(self.runner.model, loader, self.pool, f'{name} features')
+            for name, loader in (('training', self.train_dataloader), ('test', self.dataloader))
         )
-        test = extract_features(self.runner.model, self.dataloader, self.pool, 'test features')
-        metrics = [self._score(*train, *test) if is_main_process() else None]
+        if shared:
+            test = tuple(map(gather_shares, test))
+        metrics = [self._score(*train, *test) if shared or is_main_process() else None]
         broadcast_object_list(metrics)
         self.runner.call_hook('after_test_epoch', metrics=metrics[0])
         self.runner.call_hook('after_test')
@@ -85,7 +98,21 @@ class FeatureProbeLoop(BaseLoop):
                 raise NotFiniteError(
                     f'The {name} features are not finite: the checkpoint is broken.'
                 )
-        scores_MC = self.probe(train_ND, labels_N, test_MD, self.num_classes)
-        topk = cap_topk((1, 5), self.num_classes)
-        accuracy = top_k_accuracy(scores_MC, torch.from_numpy(labels_M), topk)
-        return {f'accuracy/{name}': value for name, value in accuracy.items()}
+        topk, labels_M = cap_topk((1, 5), self.num_classes), torch.from_numpy(labels_M)
+        args = (train_ND, labels_N, test_MD, self.num_classes)
+        if hasattr(self.probe, 'settings'):
+            found = {
+                name: top_k_accuracy(scores_MC, labels_M, topk)
+                for name, scores_MC in self.probe.settings(*args)
+            }
+        else:
+            found = {'': top_k_accuracy(self.probe(*args), labels_M, topk)}
+        # The first setting is the protocol's, however well the others do on the test split.
+        named = {'accuracy': next(iter(found.values())), **(found if len(found) > 1 else {})}
+        self.curves = getattr(self.probe, 'curves', {})
+        self.extra = getattr(self.probe, 'extra', {})
+        return {
+            f'{prefix}/{name}': value
+            for prefix, accuracy in named.items()
+            for name, value in accuracy.items()
+        }

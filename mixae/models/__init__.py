@@ -8,6 +8,7 @@ with contextlib.redirect_stdout(io.StringIO()):
 
 from .backbones import *  # noqa: F403
 from .decode_heads import *  # noqa: F403
+from .heads import *  # noqa: F403
 from .layers import *  # noqa: F403
 from .losses import *  # noqa: F403
 from .necks import *  # noqa: F403

@@ -100,6 +100,7 @@ TASKS = {
     'finetune': Task('Fine-tuning', 'Image Classification'),
     'scratch': Task('Fine-tuning'),
     'linear': Task('Linear probe', 'Image Classification'),
+    'attentive': Task('Attentive probe', 'Image Classification'),
     'knn': Task('kNN', 'Image Classification'),
     'detection': Task('Detection, instance segmentation', 'Object Detection'),
     'instance': Task('Detection, instance segmentation', 'Instance Segmentation'),
@@ -146,6 +147,7 @@ COLUMNS = {
     for kind in (
         ColumnKind('finetune', 'Fine-tune', ('finetune', 'scratch'), _TOP1),
         ColumnKind('linear', 'Linear', ('linear',), _TOP1),
+        ColumnKind('attentive', 'Attentive', ('attentive',), _TOP1),
         ColumnKind('knn', 'kNN', ('knn',), _TOP1),
         ColumnKind('miou', 'mIoU', ('semseg',), ('mIoU',)),
         ColumnKind('box_ap', 'Box AP', _BOXES, ('coco/bbox_mAP', 'bbox_mAP')),

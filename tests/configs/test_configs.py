@@ -22,10 +22,11 @@ from mixae.results.names import settings_apart
 ROOT = Path(__file__).parents[2] / 'configs'
 METHODS = ('mae', 'mixedae', 'imae')
 PRETRAIN = sorted(p.relative_to(ROOT) for k in METHODS for p in (ROOT / k).glob('*.py'))
+PROTOCOLS = ('finetune', 'linear', 'sweep', 'attentive', 'lbfgs', 'knn', 'scratch')
 TRANSFER = sorted(
     p.relative_to(ROOT)
     for p in (ROOT / 'transfer').glob('*/*.py')
-    if p.stem.rsplit('_', 1)[-1] in ('finetune', 'linear', 'knn', 'scratch')
+    if p.stem.rsplit('_', 1)[-1] in PROTOCOLS
 )
 MIXEDAE = 'mixedae/vitmini_digits_12e.py'
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'train_features')
@@ -215,6 +216,8 @@ def test_every_encoder_of_a_data_set_is_the_pretrained_one(path):
         tiny_imagenet='vits_tiny_imagenet_1000e',
         digit_scenes='vitmini_digits_12e',
     )[folder]
+    if 'vit128x6' in path.stem:
+        pretraining = 'vit128x6_cifar10_6e'
     with torch.device('meta'):
         mae, transfer = (
             MODELS.build(load(p).model.backbone).state_dict()

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
 
-def run(config, checkpoint, image_folder, work_dir, processes):
+def run(config, checkpoint, image_folder, work_dir, processes, **more):
     """tools/test.py as a user starts it, on a narrow encoder; the metrics of its record."""
     options = {
         'model.backbone.arch': 'mini',
@@ -23,6 +23,7 @@ def run(config, checkpoint, image_folder, work_dir, processes):
     for loader in ('test_dataloader', 'train_features'):
         options[f'{loader}.dataset.dataset.data_root'] = image_folder
         options |= {f'{loader}.num_workers': 0, f'{loader}.batch_size': 5}
+    options |= more
     command = [str(ROOT / f'configs/transfer/cifar/{config}.py'), str(checkpoint)]
     if processes == 1:
         command = [sys.executable, str(ROOT / 'tools/test.py'), *command]
@@ -55,10 +56,23 @@ def checkpoint(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize('config', ['cifar10_vitt_knn', 'cifar10_vitt_linear'])
-def test_two_processes_give_the_numbers_of_one(config, checkpoint, image_folder, tmp_path):
+SEVERAL = {
+    'test_cfg.probe.k': '[20,3,100]',  # more neighbours than a process has images
+    'test_cfg.probe.temperature': '[0.07,1.0]',
+    'test_cfg.probe.whiten': True,
+    'train_features.dataset.subset': 47,  # which two processes cannot share evenly
+    'test_dataloader.dataset.subset': 23,
+}
+
+
+@pytest.mark.parametrize(
+    'config, more',
+    [('cifar10_vitt_knn', {}), ('cifar10_vitt_knn', SEVERAL), ('cifar10_vitt_linear', {})],
+)
+def test_two_processes_give_the_numbers_of_one(config, more, checkpoint, image_folder, tmp_path):
     one, two = (
-        run(config, checkpoint, image_folder, tmp_path / str(n), processes=n) for n in (1, 2)
+        run(config, checkpoint, image_folder, tmp_path / str(n), processes=n, **more)
+        for n in (1, 2)
     )
     assert one == two
     assert 25 < one['accuracy/top1']['value'] < 100  # 4 classes, an untrained encoder

@@ -13,7 +13,9 @@ from sklearn.preprocessing import StandardScaler
 
 from mixae.engine.hooks.provenance import describe_length
 from mixae.errors import ConfigError, DataError
-from mixae.evaluation.probes import LinearProbe, WeightedKNN
+from mixae.evaluation import knn
+from mixae.evaluation.knn import WeightedKNN
+from mixae.evaluation.probes import LinearProbe
 
 
 @pytest.fixture(scope='module')
@@ -92,7 +94,30 @@ def test_knn_ignores_the_length_of_features(digits):
     torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize('options', [dict(k=0), dict(temperature=0)])
+def dense_scores(x_train, y_train, x_test, k, temperature):
+    """The votes of a dense matrix of all similarities and a one-hot of all labels."""
+    train, test = (torch.nn.functional.normalize(torch.from_numpy(x)) for x in (x_train, x_test))
+    similarity, index = (test @ train.T).topk(k)
+    onehot = torch.nn.functional.one_hot(torch.from_numpy(y_train), 10).bool()
+    votes = torch.where(onehot[index], similarity[..., None] / temperature, -torch.inf)
+    return votes.logsumexp(dim=1)
+
+
+def test_knn_in_chunks_is_that_of_the_dense_matrix(digits, monkeypatch):
+    """Chunks of the training images smaller than k, one of them not full."""
+    x_train, y_train, x_test, _ = digits
+    monkeypatch.setattr(knn, '_TRAIN_CHUNK', 13)
+    monkeypatch.setattr(knn, '_TEST_CHUNK', 170)
+    probe = WeightedKNN(k=[20, 5], temperature=[0.07, 0.002])
+    found = dict(probe.settings(x_train, y_train, x_test, 10))
+    assert list(found) == ['k20_t0.07', 'k20_t0.002', 'k5_t0.07', 'k5_t0.002']
+    for name, scores in found.items():
+        k, temperature = (float(x[1:]) for x in name.split('_'))
+        expected = dense_scores(x_train, y_train, x_test, int(k), temperature)
+        torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize('options', [dict(k=[]), dict(k=[20, 0]), dict(k=0), dict(temperature=0)])
 def test_knn_names_impossible_options(options):
     with pytest.raises(ConfigError, match='must be positive'):
         WeightedKNN(**options)
@@ -156,11 +181,14 @@ def test_linear_probe_names_an_impossible_warm_up(warmup):
         LinearProbe(epochs=10, warmup_epochs=warmup)
 
 
-@pytest.mark.parametrize('k', [20, 10_000])
+@pytest.mark.parametrize('k', [20, 10_000, [20, 100]])
 def test_the_name_of_the_protocol_follows_from_k(k):
     cfg = Config.fromfile('configs/transfer/cifar/cifar10_vitt_knn.py')
     cfg.test_cfg.probe.k = k
-    assert f'{cfg.protocol.name}-{describe_length(cfg)}' == f'weighted-knn-{k}'
+    assert (
+        f'{cfg.protocol.name}-{describe_length(cfg)}'
+        == f'weighted-knn-{k if isinstance(k, int) else k[0]}'
+    )
 
 
 def test_linear_probe_of_one_image_says_what_it_needs(digits):

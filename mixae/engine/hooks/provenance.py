@@ -156,7 +156,8 @@ def describe_length(cfg: Config) -> str | None:
     train_cfg = cfg.get('train_cfg') or {}
     probe = (cfg.get('test_cfg') or {}).get('probe') or {}
     if 'k' in probe:
-        return str(probe['k'])
+        k = probe['k']  # of several the first is the protocol's
+        return str(k if isinstance(k, int) else k[0])
     epochs = train_cfg.get('max_epochs') or probe.get('epochs')
     if epochs:
         return f'{epochs}e'

@@ -169,8 +169,15 @@ class RunRecordHook(Hook):
         # A protocol made shorter by an override, or by a stop, is another protocol in every table.
         length = length_run(account)
         task = 'scratch' if cfg.task == 'finetune' and not origin else cfg.task
-        fixed = task in ('linear', 'knn') or cfg.model.backbone.get('frozen', False)
+        fixed = task in ('linear', 'attentive', 'knn') or cfg.model.backbone.get('frozen', False)
         nothing = 'random' if fixed else 'scratch'
+        # What a protocol chose among, where its loop tells.
+        curves = dict((origin or {}).get('curves') or {})
+        for loop in (runner._val_loop, runner._test_loop):
+            if isinstance(loop, BaseLoop):
+                curves |= getattr(loop, 'curves', {})
+                if told := getattr(loop, 'extra', {}):
+                    extra = dict(extra={**extra.get('extra', {}), **told})
         return new_record(
             roots=[runner.work_dir],
             task=task,
@@ -197,7 +204,7 @@ class RunRecordHook(Hook):
                 peak_memory_bytes=peak_memory_bytes(),
             ),
             budget=cfg.get('budget'),
-            **({'curves': origin['curves']} if origin and origin['curves'] else {}),
+            **({'curves': curves} if curves else {}),
             **extra,
         )
 

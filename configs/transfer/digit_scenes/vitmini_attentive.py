@@ -1,0 +1,8 @@
+_base_ = [
+    '../../_base_/models/vit_attentive.py',
+    '../../_base_/datasets/digit_scenes_cls.py',
+    '../../_base_/schedules/attentive.py',
+    '../../_base_/runtime.py',
+]
+model = dict(backbone=dict(arch='mini', img_size=64, patch_size=8), head=dict(num_queries=16))
+train_dataloader = dict(batch_size=256)

@@ -1,0 +1,9 @@
+_base_ = [
+    '../../_base_/models/vit_sweep.py',
+    '../../_base_/datasets/digit_scenes_cls.py',
+    '../../_base_/schedules/sweep.py',
+    '../../_base_/runtime.py',
+]
+model = dict(backbone=dict(arch='mini', img_size=64, patch_size=8))
+train_dataloader = dict(batch_size=256, dataset=dict(hold_out=0.1))
+val_dataloader = dict(dataset=dict(hold_out=0.1, part='held_out', dataset=dict(split='train')))
