@@ -57,7 +57,7 @@ def build_table(
     table = Table(
         sorted(
             (column for column in made.values() if column.id in used),
-            key=lambda c: (order[c.kind.key], c.dataset, c.note == AS_PUBLISHED, c.id),
+            key=lambda c: (order[c.kind.key], c.dataset, c.note.startswith(AS_PUBLISHED), c.id),
         ),
         rows,
         {record['id']: record for record in records},
@@ -208,5 +208,6 @@ def _name_columns(columns: Sequence[Column]) -> None:
         if count > 1:
             same = [column for column in columns if column.header == header]
             for number, column in enumerate(same, start=1):
-                alone = column.note == AS_PUBLISHED
-                column.header = f'{header}, {AS_PUBLISHED if alone else f"protocol {number}"}'
+                published = column.note.startswith(AS_PUBLISHED)
+                told = column.note.removeprefix(f'{AS_PUBLISHED}: ')
+                column.header = f'{header}, {told if published else f"protocol {number}"}'

@@ -84,6 +84,11 @@ DATASETS = {
     'ade20k': 'ADE20K',
     'coco': 'COCO',
     'digit_scenes': 'digit scenes',
+    'imagenet_a': 'ImageNet-A',
+    'imagenet_r': 'ImageNet-R',
+    'imagenet_sketch': 'ImageNet-Sketch',
+    'imagenet_v2': 'ImageNet-V2',
+    'imagenet_c': 'ImageNet-C',
 }
 
 
@@ -100,7 +105,9 @@ TASKS = {
     'finetune': Task('Fine-tuning', 'Image Classification'),
     'scratch': Task('Fine-tuning'),
     'linear': Task('Linear probe', 'Image Classification'),
+    'attentive': Task('Attentive probe', 'Image Classification'),
     'knn': Task('kNN', 'Image Classification'),
+    'robustness': Task('Robustness of fine-tuning', 'Image Classification'),
     'detection': Task('Detection, instance segmentation', 'Object Detection'),
     'instance': Task('Detection, instance segmentation', 'Instance Segmentation'),
     'semseg': Task('Semantic segmentation', 'Semantic Segmentation'),
@@ -146,7 +153,10 @@ COLUMNS = {
     for kind in (
         ColumnKind('finetune', 'Fine-tune', ('finetune', 'scratch'), _TOP1),
         ColumnKind('linear', 'Linear', ('linear',), _TOP1),
+        ColumnKind('attentive', 'Attentive', ('attentive',), _TOP1),
         ColumnKind('knn', 'kNN', ('knn',), _TOP1),
+        ColumnKind('robustness', 'Robustness', ('robustness',), _TOP1),
+        ColumnKind('mce', 'mCE', ('robustness',), ('mean_corruption_error',), ''),
         ColumnKind('miou', 'mIoU', ('semseg',), ('mIoU',)),
         ColumnKind('box_ap', 'Box AP', _BOXES, ('coco/bbox_mAP', 'bbox_mAP')),
         ColumnKind('mask_ap', 'Mask AP', _BOXES, ('coco/segm_mAP', 'segm_mAP')),

@@ -245,6 +245,9 @@ def published_rows(
 ) -> list[Row]:
     """The rows of published numbers, as printed; the columns that they add go into `made`."""
     rows: dict[str, Row] = {}
+    protocols = defaultdict(set)
+    for result in published:
+        protocols[result.task, result.metric, result.dataset].add(result.protocol)
     for result in published:
         row = rows.setdefault(_published_key(result), _published_row(result))
         if result.note and result.note not in row.notes:
@@ -254,16 +257,23 @@ def published_rows(
                 row.cells['time'] = Cell(result.value, is_delta=True)
             elif metric_shown(kind, result.task, [result.metric]):
                 value, unit = in_percent(result.value, result.unit)
-                column = _published_column(kind, result, unit, made)
+                several = len(protocols[result.task, result.metric, result.dataset]) > 1
+                column = _published_column(kind, result, unit, several, made)
                 cell = Cell(value, is_delta=result.delta, protocol=result.protocol)
                 row.cells[column.id] = cell
     return [row for row in rows.values() if row.cells]
 
 
 def _published_column(
-    kind: ColumnKind, result: PublishedResult, unit: str, made: dict[str, Column]
+    kind: ColumnKind, result: PublishedResult, unit: str, several: bool, made: dict[str, Column]
 ) -> Column:
+    """The column of a published number: each protocol's own where there are several."""
     data = dataset_name(result.dataset)
+    if several:
+        column_id = key_of(kind.key, result.dataset, 'published', result.protocol)
+        note = f'{AS_PUBLISHED}: {result.protocol}'
+        column = Column(column_id, kind, kind.header, unit, data, note, result.higher_is_better)
+        return made.setdefault(column_id, column)
     there = (kind.key, data, unit, result.higher_is_better)
     same = [
         c for c in made.values() if (c.kind.key, c.dataset, c.unit, c.higher_is_better) == there
