@@ -8,6 +8,7 @@ with contextlib.redirect_stdout(io.StringIO()):
     import mmpretrain.datasets  # noqa: F401
     import mmseg.datasets  # noqa: F401
 
+from .arrays import LoadArray
 from .checks import check_dataset
 from .cifar import prepare_cifar
 from .coco import CocoDataset
@@ -31,6 +32,7 @@ __all__ = [
     'ImageFolder',
     'ImageNet',
     'InfiniteEpochSampler',
+    'LoadArray',
     'PairSampler',
     'SampleIndex',
     'SeededDataset',
