@@ -14,6 +14,7 @@ from .cifar import prepare_cifar
 from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import ImageFolder, ImageNet
+from .imagenet_variants import ImageNetVariant
 from .pair_sampler import PairSampler
 from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
 from .seeded import SeededDataset
@@ -31,6 +32,7 @@ __all__ = [
     'EpochSampler',
     'ImageFolder',
     'ImageNet',
+    'ImageNetVariant',
     'InfiniteEpochSampler',
     'LoadArray',
     'PairSampler',

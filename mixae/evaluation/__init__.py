@@ -11,13 +11,18 @@ from .features import extract_features, pool_tokens
 from .iou_metric import IoUMetric
 from .loops import FeatureProbeLoop
 from .probes import LinearProbe, WeightedKNN
+from .robustness import CorruptionError, SubsetAccuracy
+from .watching import WatchHook
 
 __all__ = [
     'Accuracy',
     'CocoMetric',
+    'CorruptionError',
     'FeatureProbeLoop',
     'IoUMetric',
     'LinearProbe',
+    'SubsetAccuracy',
+    'WatchHook',
     'WeightedKNN',
     'extract_features',
     'pool_tokens',

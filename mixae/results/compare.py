@@ -12,7 +12,7 @@ from mixae.results.names import COLUMNS
 from mixae.results.paired import MOST_SEEDS, Difference, paired_difference
 from mixae.results.published import PublishedResult
 from mixae.results.record import RunRecord
-from mixae.results.rows import check_records, key_of, measured_rows, published_rows
+from mixae.results.rows import add_means, check_records, key_of, measured_rows, published_rows
 from mixae.results.table import (
     AS_PUBLISHED,
     Cell,
@@ -46,6 +46,7 @@ def build_table(
     check_records(records)
     made: dict[str, Column] = {}
     rows = measured_rows(records, kinds, made)
+    add_means(rows, made)
     rows += published_rows(published, kinds, made)
     made |= {
         kind.key: Column(kind.key, kind, kind.header, higher_is_better=False)

@@ -84,12 +84,32 @@ DATASETS = {
     'ade20k': 'ADE20K',
     'coco': 'COCO',
     'digit_scenes': 'digit scenes',
+    'cub': 'CUB-200',
+    'dtd': 'DTD',
+    'flowers102': 'Flowers-102',
+    'food101': 'Food-101',
+    'pets': 'Oxford-IIIT Pets',
+    'cars': 'Stanford Cars',
+    'aircraft': 'FGVC Aircraft',
+    'sun397': 'SUN397',
+    'caltech101': 'Caltech-101',
+    'eurosat': 'EuroSAT',
+    'stl10': 'STL-10',
     'imagenet_a': 'ImageNet-A',
     'imagenet_r': 'ImageNet-R',
     'imagenet_sketch': 'ImageNet-Sketch',
     'imagenet_v2': 'ImageNet-V2',
     'imagenet_c': 'ImageNet-C',
 }
+
+# A table has the mean over those that it has.
+SMALL_SETS = frozenset(
+    DATASETS[key]
+    for key in (
+        *('cub', 'dtd', 'flowers102', 'food101', 'pets', 'cars', 'aircraft', 'sun397'),
+        *('caltech101', 'eurosat', 'stl10'),
+    )
+)
 
 
 @dataclass(frozen=True)

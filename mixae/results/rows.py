@@ -13,6 +13,7 @@ from pathlib import Path
 from mixae.errors import TableError
 from mixae.results.names import (
     COLUMNS,
+    SMALL_SETS,
     ColumnKind,
     check_value,
     dataset_name,
@@ -235,6 +236,47 @@ def _costs(records: Sequence[Mapping]) -> dict[str, float]:
         for name, runs_parts in costs.items()
         if not any(None in parts for parts in runs_parts)
     }
+
+
+def add_means(rows: Sequence[Row], made: dict[str, Column]) -> None:
+    """A column for each protocol that several small data sets have: the mean over them.
+
+    Rows that lack one of them have no mean, as theirs would be of other sets.
+    """
+    groups = defaultdict(list)
+    for column in made.values():
+        if column.dataset in SMALL_SETS:
+            kind, _, protocol = json.loads(column.id)
+            groups[key_of(kind, 'small sets', protocol)].append(column)
+    for column_id, columns in groups.items():
+        names = sorted(column.dataset for column in columns)
+        if len(set(names)) < 2 or len(set(names)) < len(names):
+            continue  # nothing to summarise, or two versions of one set
+        first = columns[0]
+        made[column_id] = Column(
+            column_id,
+            first.kind,
+            first.kind.header,
+            first.unit,
+            f'mean of {len(names)} sets',
+            f'mean over {", ".join(names)}',
+            first.higher_is_better,
+        )
+        for row in rows:
+            cells = [row.cells.get(column.id) for column in columns]
+            if None in cells:
+                continue
+            seeds = [seed for seed in cells[0].by_seed if all(seed in c.by_seed for c in cells)]
+            means = {seed: statistics.fmean(c.by_seed[seed] for c in cells) for seed in seeds}
+            row.cells[column_id] = Cell(
+                statistics.fmean(cell.mean for cell in cells),
+                statistics.stdev(means.values()) if len(means) > 1 else None,
+                min(cell.n for cell in cells),
+                min(cell.pretrainings for cell in cells),
+                by_seed=means,
+                records=tuple(record for cell in cells for record in cell.records),
+                protocol=cells[0].protocol,
+            )
 
 
 # ---- published -------------------------------------------------------------------------------
