@@ -18,7 +18,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 RUNNERS = _child(root.RUNNERS, 'engine')
 LOOPS = _child(root.LOOPS, 'engine', 'evaluation')
-HOOKS = _child(root.HOOKS, 'engine', 'visualization')
+HOOKS = _child(root.HOOKS, 'engine', 'evaluation', 'visualization')
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS, 'engine')
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, 'engine')
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, 'engine')

@@ -69,6 +69,8 @@ def length_run(account: Mapping) -> str | None:
     iterations, total = account.get('iterations'), account.get('max_iters')
     if not length:
         return None
+    if not length.endswith(('e', 'i')):  # of a kNN, its k
+        return length
     planned = int(length[:-1])
     if iterations is None or total is None:
         part = f'{epochs}e' if epochs and length.endswith('e') and epochs < planned else None

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from mixae.checkpoints.key_mappings import HUGGING_FACE_VIT, TIMM_VIT
-from mixae.checkpoints.load import check_weights, encoder_state
+from mixae.checkpoints.load import check_weights, encoder_state, saved_grid
 from mixae.checkpoints.read import read_checkpoint, shorten
 from mixae.errors import CheckpointError, ConfigError
 from mixae.files import replace_whole, write_whole
@@ -60,7 +60,14 @@ def export(
         raise ConfigError(f'--out {out}: the layout {layout} is written as {expected}.')
     if num_heads is not None and layout != 'huggingface':
         raise ConfigError(f'--num-heads {num_heads}: the layout {layout} states none.')
-    state = encoder_state(read_checkpoint(checkpoint), checkpoint)
+    content = read_checkpoint(checkpoint)
+    state = encoder_state(content, checkpoint)
+    rows, columns = saved_grid(content) or (1, 1)
+    if layout == 'huggingface' and rows != columns:
+        raise ConfigError(
+            f'{checkpoint} has a grid of {rows}x{columns} patches; the layout huggingface states '
+            'the side of a square image.'
+        )
     _check_complete(state, checkpoint)
     check_weights(state, checkpoint)
     state = {key: value.contiguous() for key, value in state.items()}

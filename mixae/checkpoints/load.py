@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
+from mixae.checkpoints.account_form import KEY
 from mixae.checkpoints.key_mappings import READABLE, find_mapping
 from mixae.checkpoints.read import misfit, read_checkpoint, shorten
 from mixae.errors import CheckpointError
@@ -77,7 +78,8 @@ def load_encoder(
     check_weights(state, checkpoint, module)
     expected = module.state_dict()
     if 'pos_embed' in state and 'pos_embed' in expected:
-        state['pos_embed'] = fit_pos_embed(state['pos_embed'], module, checkpoint)
+        grid = saved_grid(content)
+        state['pos_embed'] = fit_pos_embed(state['pos_embed'], module, checkpoint, grid)
     missing = sorted(set(expected) - set(state) - set(allow))
     unexpected = sorted(set(state) - set(expected) - set(allow))
     misshapen = sorted(
@@ -172,32 +174,51 @@ def load_weights(model: nn.Module, checkpoint: str | Path) -> dict:
     return content
 
 
+def saved_grid(checkpoint: dict) -> tuple[int, int] | None:
+    """Rows and columns of an encoder's patches, as our checkpoints tell; None from others."""
+    backbone = (checkpoint.get(KEY) or {}).get('backbone') or {}
+    sides = [backbone.get(name) for name in ('img_size', 'patch_size')]
+    if not all(isinstance(side, int | str) for side in sides):
+        return None
+    (height, width), (p, q) = (
+        map(int, side.split('x')) if isinstance(side, str) else (side, side) for side in sides
+    )
+    return height // p, width // q
+
+
 def fit_pos_embed(
-    pos_embed: Tensor, module: nn.Module, checkpoint: str | Path = 'the checkpoint'
+    pos_embed: Tensor,
+    module: nn.Module,
+    checkpoint: str | Path = 'the checkpoint',
+    saved: tuple[int, int] | None = None,
 ) -> Tensor:
     """A position embedding at the grid of a :class:`MaskedViT`, resampled as timm does it.
 
     Args:
-        pos_embed (Tensor): Of a square grid, (1, 1 + L, D).
+        pos_embed (Tensor): (1, 1 + L, D).
         module (nn.Module): The encoder.
         checkpoint (str | Path): Where it comes from; a warning names it.
+        saved (tuple[int, int], optional): Its grid. Defaults to None: not known. It is then
+            the module's where it has as many patches, and a square otherwise.
 
     Returns:
         Tensor: (1, 1 + L', D). Unchanged where it fits already, or cannot be made to fit.
     """
-    fitting = module.pos_embed.shape
-    if pos_embed.shape == fitting or pos_embed.shape[2:] != fitting[2:]:
+    fitting, grid = module.pos_embed.shape, tuple(module.patch_resolution)
+    if pos_embed.shape[2:] != fitting[2:]:
         return pos_embed  # a different width is reported with the misshapen keys
     prefix = module.num_extra_tokens
-    side = round((pos_embed.shape[1] - prefix) ** 0.5)
-    if side * side + prefix != pos_embed.shape[1]:
+    if saved is None:
+        side = round((pos_embed.shape[1] - prefix) ** 0.5)
+        saved = grid if pos_embed.shape == fitting else (side, side)
+    if saved == grid or saved[0] * saved[1] + prefix != pos_embed.shape[1]:
         return pos_embed
-    grid = module.patch_resolution
     print_log(
-        f'pos_embed of {checkpoint} is resampled from {side}x{side} to {grid[0]}x{grid[1]}.',
+        f'pos_embed of {checkpoint} is resampled from {saved[0]}x{saved[1]} to '
+        f'{grid[0]}x{grid[1]}.',
         logger='current',
         level=logging.WARNING,
     )
     return resample_abs_pos_embed(
-        pos_embed, new_size=list(grid), old_size=[side, side], num_prefix_tokens=prefix
+        pos_embed, new_size=list(grid), old_size=list(saved), num_prefix_tokens=prefix
     )

@@ -8,11 +8,13 @@ with contextlib.redirect_stdout(io.StringIO()):
     import mmpretrain.datasets  # noqa: F401
     import mmseg.datasets  # noqa: F401
 
+from .arrays import LoadArray
 from .checks import check_dataset
 from .cifar import prepare_cifar
 from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import ImageFolder, ImageNet
+from .imagenet_variants import ImageNetVariant
 from .pair_sampler import PairSampler
 from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
 from .seeded import SeededDataset
@@ -30,7 +32,9 @@ __all__ = [
     'EpochSampler',
     'ImageFolder',
     'ImageNet',
+    'ImageNetVariant',
     'InfiniteEpochSampler',
+    'LoadArray',
     'PairSampler',
     'SampleIndex',
     'SeededDataset',

@@ -109,7 +109,7 @@ def unreadable(image: str | None, mask: str | None = None) -> str | None:
         (image, {}),
         (mask, dict(flag='unchanged', backend='pillow')),
     ):
-        if not isinstance(path, str):
+        if not isinstance(path, str) or path.endswith('.npy'):  # LoadArray names those itself
             continue
         try:
             if mmcv.imread(path, **options) is not None:

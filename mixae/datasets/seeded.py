@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mixae.datasets.checks import loading
+from mixae.datasets.few_labels import draw_shots, find_listed, labels_of
 from mixae.datasets.guard import MAX_REPLACEMENTS, UnreadableError, guard
 from mixae.datasets.held_out import hold_out
 from mixae.errors import DataError
@@ -32,6 +33,12 @@ class SeededDataset:
         dataset (dict | BaseDataset): The data set.
         subset (int, optional): Use this many samples, evenly spaced over the data set (which
             folders order by class, so each class keeps its share). Defaults to None: all.
+        shots (int, optional): Use this many images of each class, drawn by ``shots_seed``; the
+            first k of more shots are those of k shots. Defaults to None: all.
+        shots_seed (int): Which images. Defaults to 0.
+        files (str, optional): Use the images that this text file names, one a line: by file
+            name, or by a path that theirs ends in. SimCLR published ImageNet's 1 % and 10 % so.
+            Defaults to None: all.
         seed (int): Mixed into every sample's seed. Defaults to 0.
         on_unreadable (str): 'replace' or 'raise'. Defaults to 'replace'.
         hold_out (float, optional): The share of every class of the samples that is held out
@@ -41,15 +48,20 @@ class SeededDataset:
         lazy_init (bool): Leave loading the annotations to the first use. Defaults to False.
 
     Raises:
-        ValueError: An unknown ``on_unreadable``.
+        ValueError: An unknown ``on_unreadable``; more than one of subset, shots and files.
         DataError: A data set that is missing, has no sample or not the classes it should have, or
-            is smaller than ``subset``; an unreadable image under 'raise', or more than 10 in a row.
+            is smaller than ``subset``; a class of fewer images than ``shots``, or no labels; a
+            list that cannot be read, or that names images that there are not; an unreadable image
+            under 'raise', or more than 10 in a row.
     """
 
     def __init__(
         self,
         dataset: dict | BaseDataset,
         subset: int | None = None,
+        shots: int | None = None,
+        shots_seed: int = 0,
+        files: str | None = None,
         seed: int = 0,
         on_unreadable: str = 'replace',
         hold_out: float | None = None,
@@ -60,12 +72,22 @@ class SeededDataset:
             raise ValueError(f"on_unreadable={on_unreadable!r}: choose 'replace' or 'raise'.")
         if part not in ('fit', 'held_out'):
             raise ValueError(f"part={part!r}: choose 'fit' or 'held_out'.")
+        given = {
+            name: value
+            for name, value in dict(subset=subset, shots=shots, files=files).items()
+            if value is not None
+        }
+        if len(given) > 1:
+            raise ValueError(f'{", ".join(given)}: give one of them.')
         if isinstance(dataset, dict):
             with loading(dataset):
                 dataset = DATASETS.build(dataset)
         self.dataset = dataset
         guard(dataset, replace=False)  # the replacement is drawn here, the same in every run
         self.subset = subset
+        self.shots = shots
+        self.shots_seed = shots_seed
+        self.files = files
         self.seed = seed
         self.on_unreadable = on_unreadable
         self.hold_out = hold_out
@@ -94,21 +116,16 @@ class SeededDataset:
             raise DataError(f'{type(self.dataset).__name__} found no sample: {self._where()}.')
         if self.subset is not None and not 1 <= self.subset <= total:
             raise DataError(f'subset={self.subset} of a data set of {total} samples.')
-        self.indices = np.linspace(0, total - 1, self.subset or total).round().astype(int)
+        if self.shots is not None:
+            self.indices = draw_shots(labels_of(self.dataset), self.shots, self.shots_seed)
+        elif self.files is not None:
+            self.indices = find_listed(self.dataset, self.files)
+        else:
+            self.indices = np.linspace(0, total - 1, self.subset or total).round().astype(int)
         if self.hold_out is not None:
             # The same part in every run: seeds of runs do not move what is held out.
-            held = hold_out(self._labels(), self.hold_out)
+            held = hold_out(labels_of(self.dataset)[self.indices], self.hold_out)
             self.indices = self.indices[held if self.part == 'held_out' else ~held]
-
-    def _labels(self) -> np.ndarray:
-        infos = (self.dataset.get_data_info(int(index)) for index in self.indices)
-        try:
-            return np.array([int(info['gt_label']) for info in infos])
-        except (KeyError, TypeError, ValueError):
-            raise DataError(
-                f'hold_out={self.hold_out} of a data set without labels: {self._where()}. Set '
-                'with_label=True, with one folder per class.'
-            ) from None
 
     def get_data_info(self, idx: int) -> dict:
         return self.dataset.get_data_info(int(self.indices[idx]))

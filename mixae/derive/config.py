@@ -71,7 +71,7 @@ def derive(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config,
             facts.encoder = one.cls.dimensions(one.options)
     for one in found:
         _derive_component(one, facts)
-    for one in found:
+    for one in components(cfg):  # again: a rule may have put another class in a place
         if one.cls is not None:
             check_options(one.options, one.cls, one.path)
     check_plain_parts(cfg)

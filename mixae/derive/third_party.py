@@ -5,7 +5,7 @@ Classes of ours, and of users, have a classmethod ``derive(options, facts)`` ins
 
 from timm.layers import to_2tuple
 
-from mixae.derive.facts import Facts
+from mixae.derive.facts import AUTO, Facts
 from mixae.errors import ConfigError
 
 
@@ -19,6 +19,38 @@ def _crop(options: dict, facts: Facts) -> None:
     """A crop or resize of classification has the encoder's input size."""
     size = facts.encoder.get('img_size')
     facts.fill(options, scale=size, crop_size=size)
+    channels = facts.encoder.get('in_chans', 3)
+    if channels > 4 and options.get('backend') == 'pillow':
+        raise ConfigError(
+            f'{options["type"]}: Pillow resizes images of 1, 3 or 4 channels, not of {channels}: '
+            "set backend='cv2'."
+        )
+
+
+def _mmcv_crop(options: dict, facts: Facts) -> None:
+    """mmcv's crop is (width, height)."""
+    size = facts.encoder.get('img_size')
+    facts.fill(options, crop_size=size[::-1] if isinstance(size, tuple) else size)
+
+
+def _edge(options: dict, facts: Facts) -> None:
+    """A short edge as long as the input's longer side covers the input."""
+    size = facts.encoder.get('img_size')
+    facts.fill(options, scale=max(size) if isinstance(size, tuple) else size)
+
+
+def _preprocessor(options: dict, facts: Facts) -> None:
+    """One mean and standard deviation for each channel."""
+    channels = facts.encoder.get('in_chans', 3)
+    for key in ('mean', 'std'):
+        values = options.get(key)
+        if values is not None and len(values) not in (1, channels):
+            raise ConfigError(
+                f'model.data_preprocessor.{key} has {len(values)} values, but '
+                f'model.backbone.in_chans={channels}: give one for each channel.'
+            )
+    if channels != 3 and str(options['type']).split('.')[-1] == 'SelfSupDataPreprocessor':
+        options['type'] = 'mmpretrain.ClsDataPreprocessor'  # does the same, to any channels
 
 
 def _seg_resize(options: dict, facts: Facts) -> None:
@@ -59,12 +91,48 @@ def _mae(options: dict, facts: Facts) -> None:
 def _mae_decoder(options: dict, facts: Facts) -> None:
     names = dict(num_patches='num_patches', patch_size='patch_size', embed_dim='width')
     facts.fill(options, **{key: facts.encoder.get(name) for key, name in names.items()})
+    _fit_channels(options, 'in_chans', 'model.neck', facts)
+    _fit_grid(options, 'MAEPretrainDecoder', 'mixae.MAEDecoder', facts)
     width, heads = options.get('decoder_embed_dim', 512), options.get('decoder_num_heads', 16)
     if width % heads or width % 4:
         raise ConfigError(
             f'model.neck: decoder_embed_dim={width} with decoder_num_heads={heads}: expected a '
             'multiple of the heads, and of 4 for the position embedding.'
         )
+
+
+def _mae_head(options: dict, facts: Facts) -> None:
+    facts.fill(options, patch_size=facts.encoder.get('patch_size'))
+    _fit_channels(options, 'in_channels', 'model.head', facts)
+    _fit_grid(options, 'MAEPretrainHead', 'mixae.MAEHead', facts)
+
+
+def _fit_channels(options: dict, key: str, path: str, facts: Facts) -> None:
+    """What is predicted has the channels of the images; 3 is what the components default to."""
+    channels = facts.encoder.get('in_chans')
+    if channels is None:
+        return
+    if options.get(key, 3) not in (3, AUTO, channels):
+        raise ConfigError(
+            f'{path}.{key}={options[key]!r}, but model.backbone.in_chans={channels}: leave it out, '
+            'it follows.'
+        )
+    options[key] = channels
+
+
+def _fit_grid(options: dict, square: str, any_grid: str, facts: Facts) -> None:
+    """Ours in place of a component of mmpretrain's that knows squares alone."""
+    rows, columns = facts.encoder.get('grid', (1, 1))
+    patch = facts.encoder.get('patch_size', 1)
+    if not isinstance(patch, int):
+        raise ConfigError(
+            f'model.backbone.patch_size={patch}: MAE predicts square patches: give one number.'
+        )
+    if rows == columns:
+        return
+    if str(options['type']).split('.')[-1] == square:
+        options['type'] = any_grid
+    options['grid'] = (rows, columns)
 
 
 def _decode_head(options: dict, facts: Facts) -> None:
@@ -121,15 +189,17 @@ def walk(node):
 TABLE = {
     'mmpretrain.MAE': _mae,
     'mmpretrain.MAEPretrainDecoder': _mae_decoder,
-    'mmpretrain.MAEPretrainHead': dict(patch_size='patch_size'),
+    'mmpretrain.MAEPretrainHead': _mae_head,
+    'mmpretrain.SelfSupDataPreprocessor': _preprocessor,
+    'mmpretrain.ClsDataPreprocessor': _preprocessor,
     'mmpretrain.LinearClsHead': dict(in_channels='width'),
     'mmpretrain.VisionTransformerClsHead': dict(in_channels='width'),
     'mmpretrain.ClsBatchNormNeck': dict(input_features='width'),
     'mmpretrain.RandomResizedCrop': _crop,
     'mmpretrain.CenterCrop': _crop,
-    'mmcv.CenterCrop': _crop,
+    'mmcv.CenterCrop': _mmcv_crop,
     'mmpretrain.RandomCrop': _crop,
-    'mmpretrain.ResizeEdge': _crop,
+    'mmpretrain.ResizeEdge': _edge,
     'mmdet.FPN': dict(in_channels='out_channels'),
     'mmdet.MaskRCNN': _detector,
     'mmdet.CascadeRCNN': _detector,

@@ -115,7 +115,7 @@ def short(value, length: int = 80) -> str:
 # Settings of numbers: (pattern of the path, type, interval, and perhaps one value outside).
 _LOADER = rf'({"|".join(LOADERS)})'
 _NUMBERS = [
-    (rf'{_LOADER}\.(batch_size|prefetch_factor|dataset\.subset)', int, '[1, inf)'),
+    (rf'{_LOADER}\.(batch_size|prefetch_factor|dataset\.(subset|shots))', int, '[1, inf)'),
     (rf'{_LOADER}\.(num_workers|timeout)', int, '[0, inf)'),
     (r'train_cfg\.(max_epochs|max_iters|val_interval)', int, '[1, inf)'),
     (r'train_cfg\.val_begin', int, '[0, inf)'),
@@ -144,13 +144,13 @@ _NUMBERS = [
     (r'model\.(contrast|distill)\.weight', float, '[0, inf)'),
     (r'model\.backbone\.(drop_rate|drop_path_rate)', float, '[0, 1]'),
     (r'model\.backbone\.mask_ratio', float, '(0, 1)'),
-    (r'model\.backbone\.(img_size|patch_size)(\[\d\])?', int, '[1, inf)'),
+    (r'model\.backbone\.(img_size|patch_size)(\[\d\])?|model\.backbone\.in_chans', int, '[1, inf)'),
     (r'model\.backbone\.out_indices(\[\d+\])?', int, '(-inf, inf)'),
     (r'model\.neck\.decoder_(embed_dim|num_heads)', int, '[1, inf)'),
     (r'model\.neck\.decoder_depth', int, '[0, inf)'),
     (r'model\.neck\.mlp_ratio', float, '(0, inf)'),
-    (r'model\.data_preprocessor\.mean\[\d\]', float, '(-inf, inf)'),
-    (r'model\.data_preprocessor\.std\[\d\]', float, '(0, inf)'),
+    (r'model\.data_preprocessor\.mean\[\d+\]', float, '(-inf, inf)'),
+    (r'model\.data_preprocessor\.std\[\d+\]', float, '(0, inf)'),
     (r'model\.train_cfg\.augments\[\d\]\.alpha', float, '(0, inf)'),
 ]
 

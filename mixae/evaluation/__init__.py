@@ -12,16 +12,21 @@ from .iou_metric import IoUMetric
 from .knn import WeightedKNN
 from .loops import FeatureProbeLoop
 from .probes import LinearProbe, LogisticRegression
+from .robustness import CorruptionError, SubsetAccuracy
 from .sweep import SweepLoop
+from .watching import WatchHook
 
 __all__ = [
     'Accuracy',
     'CocoMetric',
+    'CorruptionError',
     'FeatureProbeLoop',
     'IoUMetric',
     'LinearProbe',
     'LogisticRegression',
+    'SubsetAccuracy',
     'SweepLoop',
+    'WatchHook',
     'WeightedKNN',
     'extract_features',
     'pool_tokens',

@@ -12,7 +12,7 @@ from mixae.results.names import COLUMNS
 from mixae.results.paired import MOST_SEEDS, Difference, paired_difference
 from mixae.results.published import PublishedResult
 from mixae.results.record import RunRecord
-from mixae.results.rows import check_records, key_of, measured_rows, published_rows
+from mixae.results.rows import add_means, check_records, key_of, measured_rows, published_rows
 from mixae.results.table import (
     AS_PUBLISHED,
     Cell,
@@ -46,6 +46,7 @@ def build_table(
     check_records(records)
     made: dict[str, Column] = {}
     rows = measured_rows(records, kinds, made)
+    add_means(rows, made)
     rows += published_rows(published, kinds, made)
     made |= {
         kind.key: Column(kind.key, kind, kind.header, higher_is_better=False)
@@ -57,7 +58,7 @@ def build_table(
     table = Table(
         sorted(
             (column for column in made.values() if column.id in used),
-            key=lambda c: (order[c.kind.key], c.dataset, c.note == AS_PUBLISHED, c.id),
+            key=lambda c: (order[c.kind.key], c.dataset, c.note.startswith(AS_PUBLISHED), c.id),
         ),
         rows,
         {record['id']: record for record in records},
@@ -208,5 +209,6 @@ def _name_columns(columns: Sequence[Column]) -> None:
         if count > 1:
             same = [column for column in columns if column.header == header]
             for number, column in enumerate(same, start=1):
-                alone = column.note == AS_PUBLISHED
-                column.header = f'{header}, {AS_PUBLISHED if alone else f"protocol {number}"}'
+                published = column.note.startswith(AS_PUBLISHED)
+                told = column.note.removeprefix(f'{AS_PUBLISHED}: ')
+                column.header = f'{header}, {told if published else f"protocol {number}"}'

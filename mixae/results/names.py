@@ -84,7 +84,32 @@ DATASETS = {
     'ade20k': 'ADE20K',
     'coco': 'COCO',
     'digit_scenes': 'digit scenes',
+    'cub': 'CUB-200',
+    'dtd': 'DTD',
+    'flowers102': 'Flowers-102',
+    'food101': 'Food-101',
+    'pets': 'Oxford-IIIT Pets',
+    'cars': 'Stanford Cars',
+    'aircraft': 'FGVC Aircraft',
+    'sun397': 'SUN397',
+    'caltech101': 'Caltech-101',
+    'eurosat': 'EuroSAT',
+    'stl10': 'STL-10',
+    'imagenet_a': 'ImageNet-A',
+    'imagenet_r': 'ImageNet-R',
+    'imagenet_sketch': 'ImageNet-Sketch',
+    'imagenet_v2': 'ImageNet-V2',
+    'imagenet_c': 'ImageNet-C',
 }
+
+# A table has the mean over those that it has.
+SMALL_SETS = frozenset(
+    DATASETS[key]
+    for key in (
+        *('cub', 'dtd', 'flowers102', 'food101', 'pets', 'cars', 'aircraft', 'sun397'),
+        *('caltech101', 'eurosat', 'stl10'),
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +127,7 @@ TASKS = {
     'linear': Task('Linear probe', 'Image Classification'),
     'attentive': Task('Attentive probe', 'Image Classification'),
     'knn': Task('kNN', 'Image Classification'),
+    'robustness': Task('Robustness of fine-tuning', 'Image Classification'),
     'detection': Task('Detection, instance segmentation', 'Object Detection'),
     'instance': Task('Detection, instance segmentation', 'Instance Segmentation'),
     'semseg': Task('Semantic segmentation', 'Semantic Segmentation'),
@@ -149,6 +175,8 @@ COLUMNS = {
         ColumnKind('linear', 'Linear', ('linear',), _TOP1),
         ColumnKind('attentive', 'Attentive', ('attentive',), _TOP1),
         ColumnKind('knn', 'kNN', ('knn',), _TOP1),
+        ColumnKind('robustness', 'Robustness', ('robustness',), _TOP1),
+        ColumnKind('mce', 'mCE', ('robustness',), ('mean_corruption_error',), ''),
         ColumnKind('miou', 'mIoU', ('semseg',), ('mIoU',)),
         ColumnKind('box_ap', 'Box AP', _BOXES, ('coco/bbox_mAP', 'bbox_mAP')),
         ColumnKind('mask_ap', 'Mask AP', _BOXES, ('coco/segm_mAP', 'segm_mAP')),

@@ -13,6 +13,7 @@ from pathlib import Path
 from mixae.errors import TableError
 from mixae.results.names import (
     COLUMNS,
+    SMALL_SETS,
     ColumnKind,
     check_value,
     dataset_name,
@@ -237,6 +238,47 @@ def _costs(records: Sequence[Mapping]) -> dict[str, float]:
     }
 
 
+def add_means(rows: Sequence[Row], made: dict[str, Column]) -> None:
+    """A column for each protocol that several small data sets have: the mean over them.
+
+    Rows that lack one of them have no mean, as theirs would be of other sets.
+    """
+    groups = defaultdict(list)
+    for column in made.values():
+        if column.dataset in SMALL_SETS:
+            kind, _, protocol = json.loads(column.id)
+            groups[key_of(kind, 'small sets', protocol)].append(column)
+    for column_id, columns in groups.items():
+        names = sorted(column.dataset for column in columns)
+        if len(set(names)) < 2 or len(set(names)) < len(names):
+            continue  # nothing to summarise, or two versions of one set
+        first = columns[0]
+        made[column_id] = Column(
+            column_id,
+            first.kind,
+            first.kind.header,
+            first.unit,
+            f'mean of {len(names)} sets',
+            f'mean over {", ".join(names)}',
+            first.higher_is_better,
+        )
+        for row in rows:
+            cells = [row.cells.get(column.id) for column in columns]
+            if None in cells:
+                continue
+            seeds = [seed for seed in cells[0].by_seed if all(seed in c.by_seed for c in cells)]
+            means = {seed: statistics.fmean(c.by_seed[seed] for c in cells) for seed in seeds}
+            row.cells[column_id] = Cell(
+                statistics.fmean(cell.mean for cell in cells),
+                statistics.stdev(means.values()) if len(means) > 1 else None,
+                min(cell.n for cell in cells),
+                min(cell.pretrainings for cell in cells),
+                by_seed=means,
+                records=tuple(record for cell in cells for record in cell.records),
+                protocol=cells[0].protocol,
+            )
+
+
 # ---- published -------------------------------------------------------------------------------
 
 
@@ -245,6 +287,9 @@ def published_rows(
 ) -> list[Row]:
     """The rows of published numbers, as printed; the columns that they add go into `made`."""
     rows: dict[str, Row] = {}
+    protocols = defaultdict(set)
+    for result in published:
+        protocols[result.task, result.metric, result.dataset].add(result.protocol)
     for result in published:
         row = rows.setdefault(_published_key(result), _published_row(result))
         if result.note and result.note not in row.notes:
@@ -254,16 +299,23 @@ def published_rows(
                 row.cells['time'] = Cell(result.value, is_delta=True)
             elif metric_shown(kind, result.task, [result.metric]):
                 value, unit = in_percent(result.value, result.unit)
-                column = _published_column(kind, result, unit, made)
+                several = len(protocols[result.task, result.metric, result.dataset]) > 1
+                column = _published_column(kind, result, unit, several, made)
                 cell = Cell(value, is_delta=result.delta, protocol=result.protocol)
                 row.cells[column.id] = cell
     return [row for row in rows.values() if row.cells]
 
 
 def _published_column(
-    kind: ColumnKind, result: PublishedResult, unit: str, made: dict[str, Column]
+    kind: ColumnKind, result: PublishedResult, unit: str, several: bool, made: dict[str, Column]
 ) -> Column:
+    """The column of a published number: each protocol's own where there are several."""
     data = dataset_name(result.dataset)
+    if several:
+        column_id = key_of(kind.key, result.dataset, 'published', result.protocol)
+        note = f'{AS_PUBLISHED}: {result.protocol}'
+        column = Column(column_id, kind, kind.header, unit, data, note, result.higher_is_better)
+        return made.setdefault(column_id, column)
     there = (kind.key, data, unit, result.higher_is_better)
     same = [
         c for c in made.values() if (c.kind.key, c.dataset, c.unit, c.higher_is_better) == there

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import DefaultScope
 from mmpretrain.models import MAE
+from timm.layers import to_2tuple
 from torch import Tensor, nn
 
 from mixae.checkpoints.whole_models import load_model
@@ -49,7 +50,8 @@ def images_of_dataset(cfg: Config, num_images: int, split: str | None = None) ->
             images that pre-training has not seen. Defaults to None.
 
     Returns:
-        Tensor: RGB, uint8, (num_images, 3, H, W) of the model's input size.
+        Tensor: (num_images, C, H, W) of the model's input size, as the pipeline loads them; RGB
+            where C is 3.
 
     Raises:
         DataError: The data set has fewer images.
@@ -57,7 +59,7 @@ def images_of_dataset(cfg: Config, num_images: int, split: str | None = None) ->
     cfg, _ = derive(cfg, cuda=False)
     dataset = cfg.train_dataloader.dataset
     dataset = dataset.get('dataset', dataset)
-    load = [t for t in dataset.get('pipeline', []) if 'LoadImage' in t['type']]
+    load = [t for t in dataset.get('pipeline', []) if t['type'].split('.')[-1].startswith('Load')]
     dataset = {**dataset, 'pipeline': [], **({'split': split} if split else {})}
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         data = DATASETS.build(dataset)
@@ -73,33 +75,43 @@ def images_of_files(cfg: Config, paths: Sequence[str | Path]) -> Tensor:
     """Image files at the model's input size: short edge resized, centre cropped.
 
     Raises:
+        ConfigError: A model of neither 1 nor 3 channels, which image files have.
         DataError: There is no such file, or one that cannot be read as an image.
     """
     found = []
+    channels = cfg.model.backbone.get('in_chans', 3)
+    if channels not in (1, 3):
+        raise ConfigError(
+            f'model.backbone.in_chans={channels}: image files have 1 or 3 channels; leave --images '
+            "out to draw images of the config's data set."
+        )
     for path in paths:
         if not Path(path).is_file():
             raise DataError(f'There is no image at {path}.')
         if reason := unreadable(str(path)):
             raise DataError(f'{reason}.')
-        found.append(mmcv.imread(str(path)))
+        found.append(mmcv.imread(str(path), 'color' if channels == 3 else 'grayscale'))
     return _to_input(found, derive(cfg, cuda=False)[0])
 
 
-def _to_input(images_bgr: Sequence[np.ndarray], cfg: Config) -> Tensor:
-    size = cfg.model.backbone.get('img_size', 224)
+def _to_input(images: Sequence[np.ndarray], cfg: Config) -> Tensor:
+    """Images (H, W, C) or (H, W), of which three channels are BGR, as (B, C, H, W)."""
+    height, width = to_2tuple(cfg.model.backbone.get('img_size', 224))
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         fit = Compose(
             [
-                TRANSFORMS.build(dict(type='ResizeEdge', scale=size, edge='short')),
-                TRANSFORMS.build(dict(type='CenterCrop', crop_size=size)),
+                TRANSFORMS.build(dict(type='ResizeEdge', scale=max(height, width))),
+                TRANSFORMS.build(dict(type='CenterCrop', crop_size=(width, height))),
             ]
         )
         fitted = [
             fit(dict(img=image, img_shape=image.shape[:2], ori_shape=image.shape[:2]))['img']
-            for image in images_bgr
+            for image in images
         ]
-    rgb = np.stack(fitted)[..., ::-1].transpose(0, 3, 1, 2)
-    return torch.from_numpy(np.ascontiguousarray(rgb))
+    stack = np.stack(fitted)
+    stack = stack[..., None] if stack.ndim == 3 else stack
+    stack = stack[..., ::-1] if stack.shape[-1] == 3 else stack
+    return torch.from_numpy(np.ascontiguousarray(stack.transpose(0, 3, 1, 2)))
 
 
 def load_pairs(

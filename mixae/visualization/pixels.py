@@ -36,15 +36,24 @@ def undo_normalisation(head: nn.Module, pred_BLp: Tensor, images: Tensor) -> Ten
 
 
 def to_rgb(images: Tensor, preprocessor: nn.Module) -> Tensor:
-    """Images as a model takes them, (B, 3, H, W), as pictures on the CPU."""
-    values = images * preprocessor.std.to(images) + preprocessor.mean.to(images)
-    return (values / 255).clamp(0, 1).cpu()
+    """Images as a model takes them, (B, C, H, W), as pictures (B, 3, H, W) on the CPU.
+
+    One channel is grey. Of more than three the first three are shown, from two standard deviations
+    below their mean to two above it, as their values may be on any scale.
+    """
+    if images.shape[1] > 3:
+        shown = (images[:, :3] + 2) / 4
+    else:
+        shown = (images * preprocessor.std.to(images) + preprocessor.mean.to(images)) / 255
+    if shown.shape[1] < 3:
+        shown = shown[:, :1].expand(-1, 3, -1, -1)
+    return shown.clamp(0, 1).cpu()
 
 
 def masked_pixels(head: nn.Module, mask_BL: Tensor) -> Tensor:
-    """Where patches are masked: (B, 3, H, W) bool on the CPU."""
+    """Where patches are masked: (B, 1, H, W) bool on the CPU."""
     values = head.patch_size**2 * head.in_channels
-    return head.unpatchify(mask_BL[:, :, None].repeat(1, 1, values)).bool().cpu()
+    return head.unpatchify(mask_BL[:, :, None].repeat(1, 1, values))[:, :1].bool().cpu()
 
 
 def hide_masked(pictures: Tensor, head: nn.Module, mask_BL: Tensor) -> Tensor:

@@ -49,6 +49,7 @@ class Reconstruction:
         mixed: The mixed samples of MixedAE, (M, 3, H, W); None for MAE.
         owner_ML: The image in the group that each patch of a mixed sample belongs to; or None.
         mask_BL: 1 = masked.
+        grid: Rows and columns of patches.
         predictions: The decoder's prediction at every patch, (B, 3, H, W).
         pasted: The predictions with the visible patches as they are in the original.
         caption: What has to be said about the predictions.
@@ -59,6 +60,7 @@ class Reconstruction:
     mixed: Tensor | None
     owner_ML: Tensor | None
     mask_BL: Tensor
+    grid: tuple[int, int]
     predictions: Tensor
     pasted: Tensor
     caption: str
@@ -70,17 +72,18 @@ def reconstruct(model: MAE, images: Tensor, seed: int = 0) -> Reconstruction:
 
     Args:
         model (MAE): An MAE or MixedAE. Put into evaluation mode.
-        images (Tensor): RGB, uint8, (B, 3, H, W) of the model's input size. MixedAE mixes each G
-            consecutive ones.
+        images (Tensor): (B, C, H, W) of the model's input size, before normalisation. MixedAE
+            mixes each G consecutive ones.
         seed (int): Of the masks. The caller's generator is left as it was. Defaults to 0.
 
     Raises:
         ConfigError: Images of another size, or not a multiple of G of them.
     """
-    size = model.backbone.img_size
-    if tuple(images.shape[1:]) != (3, *size):
+    expected = (model.head.in_channels, *model.backbone.img_size)
+    if tuple(images.shape[1:]) != expected:
         raise ConfigError(
-            f'images of shape {tuple(images.shape)}: this model takes (B, 3, {size[0]}, {size[1]}).'
+            f'images of shape {tuple(images.shape)}: this model takes '
+            f'(B, {", ".join(map(str, expected))}).'
         )
     L = model.backbone.num_patches
     is_mixed = isinstance(model, MixedAE)
@@ -107,7 +110,7 @@ def reconstruct(model: MAE, images: Tensor, seed: int = 0) -> Reconstruction:
     decode = model.decode if is_mixed else model.neck
     pred_BLp = undo_normalisation(head, decode(latent_BnD, ids_restore_BL), inputs)
 
-    originals = images.cpu().float() / 255
+    originals = images.cpu().float() / 255 if images.shape[1] == 3 else to_rgb(inputs, preprocessor)
     predictions = to_rgb(head.unpatchify(pred_BLp), preprocessor)
     masked = masked_pixels(head, mask_BL)
     mixed, owner_ML = None, None
@@ -120,6 +123,7 @@ def reconstruct(model: MAE, images: Tensor, seed: int = 0) -> Reconstruction:
         mixed=mixed,
         owner_ML=owner_ML,
         mask_BL=mask_BL.cpu(),
+        grid=tuple(model.backbone.patch_resolution),
         predictions=predictions,
         pasted=torch.where(masked, predictions, originals),
         caption=NORMALISED if head.norm_pix else '',
@@ -176,7 +180,7 @@ def draw_reconstruction(reconstruction: Reconstruction, path: str | Path, title:
             side = wide * CELL
             ax = axes(0.04, up + (groups * CELL - side) / 2, side - 0.04)
             ax.imshow(for_matplotlib(r.mixed[b // groups]), interpolation='nearest')
-            _frame_patches(ax, r.owner_ML[b // groups], r.mixed.shape[-2:])
+            _frame_patches(ax, r.owner_ML[b // groups], r.grid, r.mixed.shape[-2:])
             ax.set_title(f'mixed input of {groups} images', fontsize=9)
     total = height + top + bottom
     if title:
@@ -186,11 +190,10 @@ def draw_reconstruction(reconstruction: Reconstruction, path: str | Path, title:
     return save_figure(figure, path, facecolor='white')
 
 
-def _frame_patches(ax, owner_L: Tensor, size: Sequence[int]) -> None:
-    side = round(len(owner_L) ** 0.5)
-    high, wide = size[0] / side, size[1] / side
+def _frame_patches(ax, owner_L: Tensor, grid: tuple[int, int], size: Sequence[int]) -> None:
+    high, wide = size[0] / grid[0], size[1] / grid[1]
     for index, owner in enumerate(owner_L.tolist()):
-        row, column = divmod(index, side)
+        row, column = divmod(index, grid[1])
         ax.add_patch(
             Rectangle(
                 (column * wide - 0.5 + 0.04 * wide, row * high - 0.5 + 0.04 * high),

@@ -216,6 +216,15 @@ def test_hugging_face_needs_a_square_grid(tmp_path):
         export(path, 'huggingface', tmp_path / 'a')
 
 
+def test_a_grid_that_is_told_is_not_taken_for_a_square_of_as_many_patches(tmp_path):
+    vit = MaskedViT('ti', img_size=(32, 72), patch_size=8)
+    state = {f'backbone.{k}': v for k, v in vit.state_dict().items()}
+    told = dict(backbone=dict(arch='ViT-Ti', img_size='32x72', patch_size=8))
+    torch.save(dict(state_dict=state, mixae=told), tmp_path / 'epoch_1.pth')
+    with pytest.raises(ConfigError, match='a grid of 4x9 patches; .*square image'):
+        export(tmp_path / 'epoch_1.pth', 'huggingface', tmp_path / 'a')
+
+
 def test_heads_of_a_narrow_encoder_must_be_said(tmp_path):
     vit = MaskedViT(
         dict(embed_dims=24, num_layers=2, num_heads=2, feedforward_channels=48),

@@ -138,7 +138,6 @@ def test_layers_that_take_no_part_are_named():
         # mmdet's anchors and regions stay where a patch of 16 pixels puts them.
         ('maskrcnn_vitb_1x', dict(patch_size=8), r'patch_size=8 gives .*AnchorGenerator of .*4, 8'),
         ('vitdet_vitb_100e', dict(patch_size=14, img_size=224), r'patch_size=14 gives maps of str'),
-        ('cascade_vitb_1x', dict(img_size=(224, 448)), r'img_size=\[?\(?224, 448.* no square grid'),
     ],
 )
 def test_patches_that_a_detector_is_not_made_for_are_refused(name, options, message):

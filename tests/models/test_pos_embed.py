@@ -32,12 +32,6 @@ def test_a_loaded_state_of_the_same_grid_is_taken_as_it_is():
     assert torch.equal(trained.pos_embed, other.pos_embed)
 
 
-def test_a_grid_that_is_no_square_is_refused():
-    # A table of 4x9 patches cannot be told from one of 6x6.
-    with pytest.raises(ValueError, match=r'\(32, 72\) is a grid of 4x9 patches.*any other size'):
-        encoder((32, 72))
-
-
 def test_other_ways_to_resample_are_refused():
     with pytest.raises(ValueError, match="interpolate_mode='bilinear'"):
         MaskedViT(ARCH, img_size=32, patch_size=8, interpolate_mode='bilinear')

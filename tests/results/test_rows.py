@@ -379,3 +379,30 @@ def test_columns_can_be_chosen_and_keep_their_order(make_record):
     assert [column.kind.key for column in table.columns] == ['miou', 'box_ap50']
     (row,) = table.rows
     assert [row.cells[column.id].mean for column in table.columns] == pytest.approx([21.5, 50])
+
+
+def test_a_table_has_the_mean_over_small_sets_for_rows_that_have_them_all(make_record):
+    values = dict(cub=40, dtd=60, pets=80)
+
+    def record(method, name, value, seed):
+        data = dict(name=name, description=None, split='test', n_train=10, n_test=10)
+        return make_record(
+            task='knn',
+            method=method,
+            dataset=data,
+            value=value,
+            pretraining=dict(seed=seed, sha256=str(seed) * 64),
+        )
+
+    records = [
+        record('mae', name, value + seed, seed) for name, value in values.items() for seed in (0, 3)
+    ]
+    records += [record('imae', name, 10, 0) for name in ('cub', 'dtd')]
+    table = build_table(records)
+    (column,) = [column for column in table.columns if column.dataset == 'mean of 3 sets']
+    assert column.note == 'mean over CUB-200, DTD, Oxford-IIIT Pets'
+    shown = {row.method: row.cells.get(column.id) for row in table.rows}
+    assert shown['mae'].mean == pytest.approx(61.5) and shown['imae'] is None
+    assert shown['mae'].by_seed == {'0': 60, '3': 63} and shown['mae'].std == pytest.approx(
+        4.5**0.5
+    )

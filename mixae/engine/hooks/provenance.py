@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from timm.layers import to_2tuple
 from torch.utils.flop_counter import (
     FlopCounterMode,
     sdpa_backward_flop_count,
@@ -200,17 +201,28 @@ def describe_variant(cfg: Config) -> dict:
 
 
 def describe_backbone(backbone: dict) -> dict:
-    """``arch``, ``patch_size`` and ``img_size`` of a :class:`MaskedViT` config."""
+    """``arch``, ``patch_size`` and ``img_size`` of a :class:`MaskedViT` config.
+
+    Sides that differ are written as '64x32', height first; channels other than 3 belong to the
+    arch.
+    """
     arch = backbone.get('arch', 'b')
     if isinstance(arch, str):
         names = {'deit-tiny': 'Ti', 'deit-small': 'S', 'mini': 'Mini'}
         arch = 'ViT-' + names.get(ARCHS.get(arch, arch), arch[:1].upper())
     else:
         arch = 'ViT-{embed_dims}x{num_layers}'.format(**arch)
+    if (channels := backbone.get('in_chans', 3)) != 3:
+        arch += f' ({channels} channel{"s" if channels > 1 else ""})'
+
+    def side(value):
+        sides = dict.fromkeys(to_2tuple(value))
+        return next(iter(sides)) if len(sides) == 1 else 'x'.join(map(str, sides))
+
     return dict(
         arch=arch,
-        patch_size=backbone.get('patch_size', 16),
-        img_size=backbone.get('img_size', 224),
+        patch_size=side(backbone.get('patch_size', 16)),
+        img_size=side(backbone.get('img_size', 224)),
     )
 
 

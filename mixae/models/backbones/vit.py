@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from mixae.checkpoints.load import fit_pos_embed, load_encoder
 from mixae.errors import ConfigError
 from mixae.models.layers.masking import count_visible, draw_order, masks_from_visible
+from mixae.models.layers.pos_embed import sincos
 from mixae.models.layers.window_attention import window_attention
 from mixae.registry import MODELS
 
@@ -38,9 +39,10 @@ class MaskedViT(MAEViT):
     classifiers, detectors and segmentors: with ``mask_ratio=None`` it is a plain ViT.
 
     Args:
-        arch (str | dict): As in mmpretrain, but 's'/'small' is ViT-S (384 wide, 12 layers, 6
-            heads) and 'ti'/'tiny' ViT-Ti (192, 12, 3); mmpretrain's 'small' is another model.
-            'mini' (ours) is 96 wide with 4 layers and 3 heads. Defaults to 'b'.
+        arch (str | dict): As in mmpretrain ('h' is ViT-H), but 's'/'small' is ViT-S (384 wide, 12
+            layers, 6 heads) and 'ti'/'tiny' ViT-Ti (192, 12, 3); mmpretrain's 'small' is another
+            model. 'mini' (ours) is 96 wide with 4 layers and 3 heads. Defaults to 'b'.
+        in_chans (int): Channels of an image. Defaults to 3.
         mask_ratio (float, optional): Share of masked patches when ``forward`` draws the mask
             itself. None: ``forward`` never masks (transfer). Defaults to None.
         train_pos_embed (bool): Train the position embedding, as MAE's fine-tuning does;
@@ -59,8 +61,10 @@ class MaskedViT(MAEViT):
         pretrained (str, optional): A pre-training checkpoint as it was saved; its encoder is
             loaded, and the load checked (:func:`mixae.checkpoints.load.load_encoder`), after
             the weights are initialised. Defaults to None.
-        **kwargs: Of ``MAEViT``: img_size, patch_size, out_indices, drop_path_rate, final_norm,
-            out_type ('raw', 'cls_token', 'featmap', 'avg_featmap'), layer_cfgs, init_cfg, ...
+        **kwargs: Of ``MAEViT``: img_size (of (height, width) where it is not square; what
+            pos_embed is kept at, images of any other size are encoded all the same), patch_size,
+            out_indices, drop_path_rate, final_norm, out_type ('raw', 'cls_token', 'featmap',
+            'avg_featmap'), layer_cfgs, init_cfg, ...
     """
 
     arch_zoo = {**MAEViT.arch_zoo, 'mini': MINI}
@@ -69,6 +73,7 @@ class MaskedViT(MAEViT):
         self,
         arch: str | dict = 'b',
         *,
+        in_chans: int = 3,
         mask_ratio: float | None = None,
         train_pos_embed: bool = False,
         frozen: bool = False,
@@ -82,14 +87,10 @@ class MaskedViT(MAEViT):
         arch = ARCHS.get(arch, arch) if isinstance(arch, str) else arch
         if mask_ratio is not None and not 0 < mask_ratio < 1:
             raise ValueError(f'mask_ratio={mask_ratio} is outside (0, 1); None never masks.')
+        if in_chans < 1:
+            raise ValueError(f'in_chans={in_chans}: expected 1 or more.')
+        kwargs['patch_cfg'] = {'in_channels': in_chans, **kwargs.get('patch_cfg', {})}
         super().__init__(arch=arch, mask_ratio=mask_ratio, **kwargs)
-        rows, columns = self.patch_resolution
-        if rows != columns:
-            raise ValueError(
-                f'img_size={self.img_size} is a grid of {rows}x{columns} patches: it is what '
-                'pos_embed is kept at, a square as in pre-training. Images of any other size are '
-                'encoded all the same.'
-            )
         if self.interpolate_mode != 'bicubic':
             raise ValueError(
                 f'interpolate_mode={self.interpolate_mode!r}: pos_embed is resampled as timm does '
@@ -115,12 +116,12 @@ class MaskedViT(MAEViT):
             options (dict): The encoder's config.
 
         Returns:
-            dict: width, depth, num_patches, patch_size, img_size (pixels; an int where it is
-            square), and out_channels, the width of each feature map.
+            dict: width, depth, num_patches, grid (rows and columns of patches), patch_size,
+            img_size (pixels; an int where it is square), in_chans, and out_channels, the width of
+            each feature map.
 
         Raises:
-            ConfigError: An unknown ``arch``, an image that patches do not tile, a grid that is not
-                square.
+            ConfigError: An unknown ``arch``, an image that patches do not tile.
         """
         arch = options.get('arch', 'b')
         if isinstance(arch, str):
@@ -143,13 +144,8 @@ class MaskedViT(MAEViT):
             raise ConfigError(
                 f'model.backbone: img_size={img_size} is not a multiple of patch_size={patch_size}.'
             )
-        if sides[0][0] * sides[1][1] != sides[1][0] * sides[0][1]:
-            raise ConfigError(
-                f'model.backbone: img_size={img_size} with patch_size={patch_size} is no square '
-                'grid. It is what pos_embed is kept at; images of any other size are encoded all '
-                'the same.'
-            )
-        num_patches = math.prod(side // patch for side, patch in sides)
+        grid = tuple(side // patch for side, patch in sides)
+        num_patches = math.prod(grid)
         mask_ratio = options.get('mask_ratio')
         if mask_ratio is not None and count_visible(num_patches, mask_ratio) < 1:
             raise ConfigError(
@@ -160,8 +156,10 @@ class MaskedViT(MAEViT):
             width=arch['embed_dims'],
             depth=arch['num_layers'],
             num_patches=num_patches,
+            grid=grid,
             patch_size=patch_size,
-            img_size=sides[0][0] if sides[0] == sides[1] else img_size,
+            img_size=sides[0][0] if sides[0][0] == sides[1][0] else tuple(s[0] for s in sides),
+            in_chans=options.get('in_chans', 3),
             out_channels=[arch['embed_dims']] * (1 if isinstance(outputs, int) else len(outputs)),
         )
 
@@ -217,7 +215,11 @@ class MaskedViT(MAEViT):
             self.cls_token.requires_grad = False
 
     def init_weights(self) -> None:
-        super().init_weights()
+        super(MAEViT, self).init_weights()
+        # MAEViT's own part, whose position embedding is of a square.
+        self.pos_embed.data.copy_(sincos(self.patch_resolution, self.embed_dims))
+        nn.init.xavier_uniform_(self.patch_embed.projection.weight.data.flatten(1))
+        nn.init.normal_(self.cls_token, std=0.02)
         if self.pretrained is not None:
             load_encoder(self, self.pretrained)
 
@@ -235,7 +237,7 @@ class MaskedViT(MAEViT):
         """Encode images.
 
         Args:
-            x (Tensor): Images, (B, 3, H, W).
+            x (Tensor): Images, (B, in_chans, H, W).
             mask (bool, optional): True draws a mask of ``mask_ratio`` (none if that is None),
                 False or None encode all patches. Not read where ``ids_visible`` is given.
             ids_visible (Tensor, optional): The patches to keep of every image, (B, V) int64.

@@ -142,7 +142,7 @@ class IMAE(WithTeacher, MAE):
         """Two-way reconstruction loss (Eq. 4) and patch-wise distillation (Eq. 5).
 
         Args:
-            inputs (Tensor): 2B images, (2B, 3, H, W): anchor, partner, anchor, partner, ...
+            inputs (Tensor): 2B images, (2B, C, H, W): anchor, partner, anchor, partner, ...
 
         Returns:
             dict: ``loss_recon_dominant``, ``loss_recon_subordinate`` and, with ``distill``, the

@@ -133,7 +133,7 @@ class MixedAE(MAE):
         """Mix, encode with homologous attention, unmix: the latent tokens of each image (B, n, D).
 
         Args:
-            inputs (Tensor): Images, (B, 3, H, W); consecutive G form a group.
+            inputs (Tensor): Images, (B, C, H, W); consecutive G form a group.
             ids_visible_BV (Tensor): What each image gives to its mixed sample.
         """
         return self._encode(inputs, ids_visible_BV)[0]
