@@ -1,12 +1,12 @@
 """The encoder's parameters under the names of other projects.
 
-Each mapping is named and complete: a checkpoint with a key that its mapping does not know is
-refused, so that no other architecture passes for a plain ViT.
+A mapping is complete: a key that it does not know is refused, so that no other architecture passes
+for a plain ViT. :mod:`mixae.checkpoints.layouts` finds the encoder in a checkpoint first.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -21,8 +21,6 @@ class KeyMapping:
         tokens (dict): Their parameters outside modules -> ours.
         modules (dict): Their modules outside layers -> ours.
         layer_modules (dict): Their modules in a layer -> ours.
-        dropped (str): A pattern of their parameters that no encoder has (decoder, head).
-        marks (tuple): Patterns, each of which must match one of a checkpoint's keys.
     """
 
     name: str
@@ -30,12 +28,6 @@ class KeyMapping:
     tokens: Mapping[str, str]
     modules: Mapping[str, str]
     layer_modules: Mapping[str, str]
-    dropped: str = r'(?!)'
-    marks: tuple[str, ...] = field(default=())
-
-    def fits(self, state: Mapping[str, Tensor]) -> bool:
-        """Whether these look like a checkpoint of this project."""
-        return all(any(re.fullmatch(mark, key) for key in state) for mark in self.marks)
 
     def to_ours(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         """The encoder under our names, and the keys that have none."""
@@ -44,7 +36,7 @@ class KeyMapping:
             renamed = _rename(key, self.layers, 'layers', *self._tables())
             if renamed is not None:
                 ours[renamed] = value
-            elif not re.fullmatch(self.dropped, key):
+            else:
                 unknown.append(key)
         return ours, unknown
 
@@ -98,28 +90,14 @@ _TIMM_LAYER = {
     'mlp.fc1': 'ffn.layers.0.0',
     'mlp.fc2': 'ffn.layers.1',
 }
-_TIMM_MARKS = (r'patch_embed\.proj\.weight', r'blocks\.0\.attn\.qkv\.weight')
 
-# MAE of He et al. as released: the encoder alone, or with the decoder; fine-tuned ones have a head.
-FACEBOOK_MAE = KeyMapping(
-    name="Facebook's MAE",
-    layers='blocks',
-    tokens=_TOKENS,
-    modules={'patch_embed.proj': 'patch_embed.projection', 'norm': 'ln1', 'fc_norm': 'ln2'},
-    layer_modules=_TIMM_LAYER,
-    dropped=r'mask_token|decoder_.*|head\.(weight|bias)',
-    marks=(*_TIMM_MARKS, r'mask_token|decoder_embed\.weight'),
-)
-# timm's VisionTransformer with a class token, and what is named like it: the encoders that
-# Facebook's MAE released without their decoder.
+# timm's VisionTransformer with a class token, which Facebook's MAE is named like.
 TIMM_VIT = KeyMapping(
     name="timm's ViT",
     layers='blocks',
     tokens=_TOKENS,
     modules={'patch_embed.proj': 'patch_embed.projection', 'norm': 'ln1', 'fc_norm': 'ln2'},
     layer_modules=_TIMM_LAYER,
-    dropped=r'head\.(weight|bias)',
-    marks=_TIMM_MARKS,
 )
 # Hugging Face's ViT keeps query, key and value apart; see mixae.checkpoints.export.
 HUGGING_FACE_VIT = KeyMapping(
@@ -144,9 +122,3 @@ HUGGING_FACE_VIT = KeyMapping(
         'output.dense': 'ffn.layers.1',
     },
 )
-READABLE = (FACEBOOK_MAE, TIMM_VIT)
-
-
-def find_mapping(state: Mapping[str, Tensor]) -> KeyMapping | None:
-    """The mapping of the project that a checkpoint's keys come from, if it is known."""
-    return next((mapping for mapping in READABLE if mapping.fits(state)), None)

@@ -9,7 +9,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from mixae.checkpoints.account_form import KEY
-from mixae.checkpoints.key_mappings import READABLE, find_mapping
+from mixae.checkpoints.key_mappings import TIMM_VIT
+from mixae.checkpoints.layouts import NO_FEATURES, find_encoder, to_timm
 from mixae.checkpoints.read import misfit, read_checkpoint, shorten
 from mixae.errors import CheckpointError
 
@@ -17,36 +18,49 @@ from mixae.errors import CheckpointError
 FINAL_NORM = ('ln1.weight', 'ln1.bias', 'ln2.weight', 'ln2.bias')
 
 
-def encoder_state(checkpoint: dict, path: str | Path = 'the checkpoint') -> dict[str, Tensor]:
-    """The encoder's weights in a checkpoint *as it was saved*: its ``backbone.`` keys, bare.
+def encoder_state(
+    checkpoint: dict, path: str | Path = 'the checkpoint', part: str | None = None
+) -> dict[str, Tensor]:
+    """The encoder's weights in a checkpoint *as it was saved*, under our names.
 
-    Checkpoints of other projects are taken by the named mappings of
-    :mod:`mixae.checkpoints.key_mappings`.
+    Those of a pre-training are its ``backbone.`` keys. Plain ViTs of other projects are found and
+    renamed (:mod:`mixae.checkpoints.layouts`).
+
+    Args:
+        checkpoint (dict): Of :func:`read_checkpoint`.
+        path (str | Path): Where it comes from, for messages.
+        part (str, optional): Which encoder, where the checkpoint holds several.
 
     Raises:
-        CheckpointError: If there is no ``backbone.`` key and no mapping fits, or one that fits
-            does not know every key.
+        CheckpointError: No encoder, or one that is no plain ViT; as :func:`find_encoder`.
     """
-    state = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}
-    encoder = {
-        k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')
-    }
-    if encoder:
-        return encoder
-    mapping = find_mapping(state)
-    if mapping is None:
-        known = ' or '.join(m.name for m in READABLE)
+    state, layout, _ = find_encoder(checkpoint, str(path), part)
+    if layout == 'mmpretrain':
+        return state
+    if any('relative_position_bias_table' in key for key in state):
         raise CheckpointError(
-            f'{path} has no encoder: none of its {len(state)} keys starts with "backbone.", nor '
-            f'are they those of {known} (the first: {shorten(state, 3)}).'
+            f'{path} is a BEiT with relative positions, which a plain ViT does not have: evaluate '
+            "it with mixae.TimmEncoder, for example model='beit_base_patch16_224'."
         )
-    encoder, unknown = mapping.to_ours(state)
+    if layout == 'CLIP':
+        raise CheckpointError(
+            f"{path} is CLIP's visual tower, which has a norm before its layers: evaluate it with "
+            "mixae.TimmEncoder, for example model='vit_base_patch16_clip_224'."
+        )
+    state = to_timm(state, layout)
+    if not any(key.startswith('patch_embed.') for key in state):
+        raise CheckpointError(
+            f'{path} has no encoder: none of its {len(state)} keys starts with "backbone.", nor is '
+            f'one the patch embedding of a ViT (the first: {shorten(state, 3)}).'
+        )
+    encoder, unknown = TIMM_VIT.to_ours(state)
+    unknown = [key for key in unknown if not NO_FEATURES.fullmatch(key)]
     if unknown:
         raise CheckpointError(
-            f'{path} is named like {mapping.name}, but {len(unknown)} of its keys are not of a '
-            f'plain ViT: {shorten(unknown)}.'
+            f'{path} is named like {layout}, but {len(unknown)} of its keys are not of a plain '
+            f'ViT: {shorten(unknown)}.'
         )
-    print_log(f'The keys of {path} are those of {mapping.name} and read as ours.', logger='current')
+    print_log(f'The keys of {path} are those of {layout} and read as ours.', logger='current')
     return encoder
 
 
@@ -55,6 +69,7 @@ def load_encoder(
     checkpoint: str | Path,
     *,
     allow: tuple[str, ...] = FINAL_NORM,
+    part: str | None = None,
 ) -> dict:
     """Load the encoder of a pre-training checkpoint, and check the load.
 
@@ -66,6 +81,7 @@ def load_encoder(
         checkpoint (str | Path): The checkpoint as pre-training saved it.
         allow (tuple[str, ...]): Keys that may be missing or unexpected. Defaults to the final
             norm, which average pooling drops or replaces by a fresh one.
+        part (str, optional): Which encoder, where the checkpoint holds several.
 
     Returns:
         dict: The checkpoint's other entries (``meta``, ``mixae``: its provenance).
@@ -74,7 +90,7 @@ def load_encoder(
         CheckpointError: As above, or as :func:`read_checkpoint` and :func:`encoder_state` do.
     """
     content = read_checkpoint(checkpoint)
-    state = encoder_state(content, checkpoint)
+    state = encoder_state(content, checkpoint, part)
     check_weights(state, checkpoint, module)
     expected = module.state_dict()
     if 'pos_embed' in state and 'pos_embed' in expected:

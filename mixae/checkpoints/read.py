@@ -126,6 +126,13 @@ def _read_pickled(path: Path, map_location: str) -> dict:
     if 'state_dict' not in checkpoint and _is_state(checkpoint.get('model')):
         checkpoint['state_dict'] = checkpoint.pop('model')  # as Facebook's MAE and timm store it
     if 'state_dict' not in checkpoint:
+        # DINO and iBOT store {'student': weights, 'teacher': weights, ...}.
+        several = {name: part for name, part in checkpoint.items() if _is_state(part)}
+        if several and not _is_state(checkpoint):
+            weights = {f'{n}.{k}': v for n, part in several.items() for k, v in part.items()}
+            return {k: v for k, v in checkpoint.items() if k not in several} | dict(
+                state_dict=weights
+            )
         if not _is_state(checkpoint):
             keys = shorten(map(repr, checkpoint), 5) or 'nothing'
             raise CheckpointError(f'{path} has no state_dict; it holds {keys}.')

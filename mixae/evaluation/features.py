@@ -16,16 +16,24 @@ from mixae.errors import ConfigError, DataError
 POOLS = ('avg', 'std', 'cls')
 
 
-def pool_tokens(tokens_BND: Tensor, pool: str) -> Tensor:
+def pool_tokens(tokens_BND: Tensor, pool: str, prefix: int = 1) -> Tensor:
     """One feature for each image, (B, D): 'avg' or 'std' over the patch tokens, or the 'cls' token.
 
+    Args:
+        tokens_BND (Tensor): Prefix tokens (class token, registers), then one per patch.
+        pool (str): As above.
+        prefix (int): Number of prefix tokens. Defaults to 1.
+
     Raises:
-        ConfigError: For another ``pool``.
+        ConfigError: For another ``pool``, or 'cls' where there is no class token.
     """
     check_pool(pool)
     if pool == 'cls':
+        if not prefix:
+            raise ConfigError("pool='cls': the encoder has no class token. Use pool='avg'.")
         return tokens_BND[:, 0]
-    return tokens_BND[:, 1:].mean(dim=1) if pool == 'avg' else tokens_BND[:, 1:].std(dim=1)
+    patches_BLD = tokens_BND[:, prefix:]
+    return patches_BLD.mean(dim=1) if pool == 'avg' else patches_BLD.std(dim=1)
 
 
 def check_pool(pool: str) -> None:
@@ -40,8 +48,8 @@ def extract_features(
     """Features and labels of a data set, after the encoder's final norm.
 
     Args:
-        model (nn.Module): A classifier of mmpretrain whose backbone is a :class:`MaskedViT` with
-            ``out_type='raw'``. Put into evaluation mode.
+        model (nn.Module): A classifier of mmpretrain whose backbone is a :class:`MaskedViT` or
+            :class:`TimmEncoder` with ``out_type='raw'``. Put into evaluation mode.
         dataloader (DataLoader): In distributed runs each process takes its share.
         pool (str): See :func:`pool_tokens`.
         title (str): Shown before the progress bar.
@@ -98,7 +106,8 @@ def _extract(
     bar.start()
     for batch in dataloader:
         batch = model.data_preprocessor(batch, False)
-        features_BD = pool_tokens(model.backbone.features(batch['inputs'])[-1], pool)
+        tokens_BND = model.backbone.features(batch['inputs'])[-1]
+        features_BD = pool_tokens(tokens_BND, pool, model.backbone.num_extra_tokens)
         if not all('gt_label' in sample for sample in batch['data_samples']):
             raise DataError(
                 f'{title or "features"}: an image has no label. A probe needs one for each: set '

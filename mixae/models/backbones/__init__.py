@@ -1,3 +1,4 @@
+from .timm_encoder import TimmEncoder
 from .vit import MaskedViT
 
-__all__ = ['MaskedViT']
+__all__ = ['MaskedViT', 'TimmEncoder']

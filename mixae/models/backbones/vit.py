@@ -61,6 +61,8 @@ class MaskedViT(MAEViT):
         pretrained (str, optional): A pre-training checkpoint as it was saved; its encoder is
             loaded, and the load checked (:func:`mixae.checkpoints.load.load_encoder`), after
             the weights are initialised. Defaults to None.
+        pretrained_part (str, optional): Which encoder to load where the checkpoint holds several,
+            for example 'teacher'. Defaults to None.
         **kwargs: Of ``MAEViT``: img_size (of (height, width) where it is not square; what
             pos_embed is kept at, images of any other size are encoded all the same), patch_size,
             out_indices, drop_path_rate, final_norm, out_type ('raw', 'cls_token', 'featmap',
@@ -82,6 +84,7 @@ class MaskedViT(MAEViT):
         global_layers: Sequence[int] | None = None,
         norm_outputs: bool = False,
         pretrained: str | None = None,
+        pretrained_part: str | None = None,
         **kwargs,
     ) -> None:
         arch = ARCHS.get(arch, arch) if isinstance(arch, str) else arch
@@ -99,6 +102,7 @@ class MaskedViT(MAEViT):
         self.pos_embed.requires_grad = train_pos_embed
         self.with_cp = with_cp
         self.pretrained = pretrained
+        self.pretrained_part = pretrained_part
         self._set_windows(window_size, tuple(global_layers or ()), mask_ratio)
         if norm_outputs and not self.final_norm:
             raise ValueError('norm_outputs=True needs the final norm: final_norm=True.')
@@ -221,7 +225,7 @@ class MaskedViT(MAEViT):
         nn.init.xavier_uniform_(self.patch_embed.projection.weight.data.flatten(1))
         nn.init.normal_(self.cls_token, std=0.02)
         if self.pretrained is not None:
-            load_encoder(self, self.pretrained)
+            load_encoder(self, self.pretrained, part=self.pretrained_part)
 
     def _prepare_pos_embed(self, state_dict: dict, prefix: str, *args, **kwargs) -> None:
         # mmpretrain calls it before any state is loaded, and would resample otherwise than timm.

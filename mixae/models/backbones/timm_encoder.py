@@ -1,0 +1,434 @@
+"""Encoders of timm in every transfer task.
+
+Shape legend: B images, P prefix tokens (class token, registers), L patches, D width, H x W the
+grid of patches.
+"""
+
+import difflib
+import inspect
+import sys
+from collections.abc import Sequence
+from functools import lru_cache
+
+import timm
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from timm.models import group_parameters
+from torch import Tensor, nn
+
+from mixae.checkpoints.layouts import NO_FEATURES, find_encoder, tell_keys, to_timm
+from mixae.checkpoints.load import check_weights
+from mixae.checkpoints.read import read_checkpoint
+from mixae.errors import CheckpointError, ConfigError
+from mixae.registry import MODELS
+
+OUT_TYPES = ('raw', 'cls_token', 'avg_featmap', 'featmap')
+HUB = 'hub'  # `pretrained='hub'` downloads the weights that the model's name stands for
+FINAL_NORMS = ('norm', 'fc_norm')
+
+
+@MODELS.register_module()
+class TimmEncoder(BaseModule):
+    """An image encoder of timm as a backbone, by its name.
+
+    ``dict(type='mixae.TimmEncoder', model='vit_small_patch14_dinov2.lvd142m', pretrained='hub')``
+    takes the place of a :class:`MaskedViT` in every transfer config. Plain ViTs give a class token,
+    an average or a feature map of any of their layers; hierarchical encoders (Swin, ConvNeXt) give
+    the maps of their stages. Images may have any size: those that are no multiple of the coarsest
+    stride are padded with zeros (the mean colour) at the bottom and right. (BEiT's relative
+    positions fit one size only: ``img_size``.) Mean and standard
+    deviation of the data preprocessor become those that the encoder was trained with.
+
+    Args:
+        model (str): A name of ``timm.list_models()``, with or without the tag of its weights and
+            the prefix 'timm:', or 'hf-hub:USER/NAME' (this needs the network).
+        out_type (str): 'raw' (all tokens), 'cls_token', 'avg_featmap' (the mean over patches) or
+            'featmap'. Defaults to 'raw'.
+        out_indices (int | Sequence[int]): Layers, or stages of a hierarchical encoder, that are
+            returned. Defaults to -1, the last.
+        final_norm (bool): The encoder's own final norm. False drops it; 'avg_featmap' then has a
+            fresh one behind the mean, as MAE fine-tunes. Hierarchical encoders keep theirs.
+            Defaults to True.
+        norm_outputs (bool): The final norm on every one of ``out_indices``, not only on the last
+            layer. Defaults to False.
+        img_size (int, optional): Pixels; the position embedding is resampled to it once. Defaults
+            to None, the encoder's own.
+        drop_path_rate (float): Stochastic depth. Defaults to 0.
+        frozen (bool): No gradient, and evaluation mode throughout. Defaults to False.
+        with_cp (bool): Recompute activations in the backward pass. Defaults to False.
+        pretrained (str, optional): A local checkpoint of any layout that
+            :mod:`mixae.checkpoints.layouts` knows, or 'hub' for timm's weights of that name.
+            Defaults to None: random weights.
+        pretrained_part (str, optional): Which encoder to load where the checkpoint holds several,
+            for example 'teacher'. Defaults to None.
+        model_args (dict, optional): Further arguments of ``timm.create_model``, for example
+            ``patch_size=16`` for a model of patch 14 (the embedding is resampled).
+        init_cfg (dict, optional): Not used.
+
+    Raises:
+        ConfigError: An unknown model, a feature that it does not have, no network where one is
+            needed.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        out_type: str = 'raw',
+        out_indices: int | Sequence[int] = -1,
+        final_norm: bool = True,
+        norm_outputs: bool = False,
+        img_size: int | None = None,
+        drop_path_rate: float = 0.0,
+        frozen: bool = False,
+        with_cp: bool = False,
+        pretrained: str | None = None,
+        pretrained_part: str | None = None,
+        model_args: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__()
+        self.name = model
+        args = dict(model_args or {})
+        if img_size is not None:
+            args['img_size'] = img_size
+        if drop_path_rate:
+            args['drop_path_rate'] = drop_path_rate
+        self.model = create(model, args)
+        info = self.model.feature_info
+        depth = len(info)
+        indices = [out_indices] if isinstance(out_indices, int) else list(out_indices)
+        self.out_indices = _check_indices(indices, depth)
+        self.out_type = out_type
+        self.is_plain = hasattr(self.model, 'num_prefix_tokens')
+        self.num_extra_tokens = self.model.num_prefix_tokens if self.is_plain else 0
+        _check_out_type(self)
+        self.width = self.model.num_features
+        self.stride = max(_of(layer, 'reduction') for layer in info)
+        self.norm_outputs = norm_outputs
+        self.fresh_norm = None
+        if self.is_plain and not final_norm:
+            if norm_outputs:
+                raise ConfigError('norm_outputs=True needs the final norm: final_norm=True.')
+            for norm in FINAL_NORMS:
+                if hasattr(self.model, norm):
+                    setattr(self.model, norm, nn.Identity())
+            if out_type == 'avg_featmap':
+                self.fresh_norm = nn.LayerNorm(self.width, eps=1e-6)
+        if with_cp:
+            self.model.set_grad_checkpointing(True)
+        self.pretrained = pretrained
+        self.pretrained_part = pretrained_part
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+            self.eval()
+
+    @classmethod
+    def dimensions(cls, options: dict) -> dict:
+        """What follows from an encoder's config; see :meth:`MaskedViT.dimensions`.
+
+        Returns:
+            dict: width, depth, num_patches, patch_size (the coarsest stride of a hierarchical
+            encoder), img_size and out_channels.
+        """
+        model = _described(options)
+        info = model.feature_info
+        indices = options.get('out_indices', -1)
+        indices = [indices] if isinstance(indices, int) else list(indices)
+        img_size = options.get('img_size') or model.pretrained_cfg['input_size'][-1]
+        stride = max(_of(layer, 'reduction') for layer in info)
+        return dict(
+            width=model.num_features,
+            depth=len(info),
+            num_patches=(-(-img_size // stride)) ** 2,
+            patch_size=stride,
+            img_size=img_size,
+            out_channels=[_of(info[i], 'num_chs') for i in _check_indices(indices, len(info))],
+        )
+
+    @classmethod
+    def derive(cls, options: dict, facts) -> None:
+        """The data preprocessor's mean and standard deviation are the encoder's."""
+        model = _described(options)
+        if options.get('out_indices') == 'auto':
+            depth = len(model.feature_info)
+            plain = hasattr(model, 'num_prefix_tokens')
+            shares = (1 / 3, 1 / 2, 2 / 3, 1)
+            options['out_indices'] = (
+                [round(depth * share) - 1 for share in shares] if plain else list(range(depth))[-4:]
+            )
+        preprocessor = facts.cfg.get('model', {}).get('data_preprocessor')
+        if preprocessor is None or 'mean' not in preprocessor:
+            return
+        for key in ('mean', 'std'):
+            values = [round(255 * value, 6) for value in model.pretrained_cfg[key]]
+            if any(abs(a - b) > 0.01 for a, b in zip(values, preprocessor[key], strict=True)):
+                facts.note(f'data_preprocessor.{key} is that of {options["model"]}: {values}.')
+                preprocessor[key] = values
+
+    def init_weights(self) -> None:
+        """Load ``pretrained``; timm's models initialise themselves when they are built."""
+        if self.pretrained == HUB:
+            self.load(_download(self.name), f'the weights of {self.name}')
+        elif self.pretrained is not None:
+            content = read_checkpoint(self.pretrained)
+            state, layout, _ = find_encoder(content, self.pretrained, self.pretrained_part)
+            self.load(to_timm(state, layout), self.pretrained, layout)
+
+    def load(self, state: dict[str, Tensor], source: str, layout: str = 'timm') -> None:
+        """Load an encoder's weights, and check the load.
+
+        Args:
+            state (dict): Weights under names that timm reads.
+            source (str): Where they come from, for messages.
+            layout (str): The layout that they had, for the log.
+
+        Raises:
+            CheckpointError: A key that is missing, unexpected or of another shape.
+        """
+        convert = getattr(sys.modules[type(self.model).__module__], 'checkpoint_filter_fn', None)
+        if convert is not None:
+            try:
+                state = convert(dict(state), self.model)
+            except (KeyError, RuntimeError, ValueError, AttributeError) as error:
+                raise CheckpointError(
+                    f'{source} does not fit {self.name}: timm cannot convert it '
+                    f'({type(error).__name__}: {error}).'
+                ) from error
+        own = self.model.state_dict()
+        allowed = {f'{norm}.{leaf}' for norm in FINAL_NORMS for leaf in ('weight', 'bias')}
+        kept_norm = any(key in own for key in allowed)
+        dropped = [
+            key
+            for key in state
+            if key not in own and (NO_FEATURES.fullmatch(key) or (key in allowed and not kept_norm))
+        ]
+        state = {key: value for key, value in state.items() if key not in dropped}
+        check_weights(state, source, self.model)
+        problems = tell_keys(
+            missing_keys=sorted(set(own) - set(state)),
+            unexpected_keys=sorted(set(state) - set(own)),
+            keys_of_another_shape=sorted(
+                f'{key}: {tuple(state[key].shape)} in the checkpoint, {tuple(own[key].shape)} in '
+                'the model'
+                for key in set(state) & set(own)
+                if state[key].shape != own[key].shape
+            ),
+        )
+        if problems:
+            raise CheckpointError(
+                f'{source} does not fit {self.name}. {problems}. Choose the model that was trained.'
+            )
+        self.model.load_state_dict(state)
+        print_log(
+            f'Loaded {self.name} from {source} (layout: {layout}): {len(state)} keys'
+            + (f', dropped: {", ".join(sorted(dropped)[:8])}' if dropped else '')
+            + '.',
+            logger='current',
+        )
+
+    def train(self, mode: bool = True) -> 'TimmEncoder':
+        return super().train(mode and not self.frozen)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Encode images, (B, C, H, W), of any size.
+
+        Returns:
+            tuple: One feature for each of ``out_indices``: 'raw' (B, P + L, D), 'cls_token' and
+            'avg_featmap' (B, D), 'featmap' (B, D, H, W).
+        """
+        return self.features(x)
+
+    def features(self, x: Tensor) -> tuple[Tensor, ...]:
+        """As :meth:`forward`, under the name that :class:`MaskedViT` has for it."""
+        bottom, right = (-size % self.stride for size in x.shape[-2:])
+        x = F.pad(x, (0, right, 0, bottom))
+        embed = getattr(self.model, 'patch_embed', None)
+        fixed = embed.img_size if getattr(embed, 'strict_img_size', False) else None
+        if fixed is not None and x.shape[-2:] != tuple(fixed):
+            raise ConfigError(
+                f'{self.name} takes images of {fixed[0]}x{fixed[1]} pixels only, for its relative '
+                f'positions; got {x.shape[-2]}x{x.shape[-1]}. Set model.backbone.img_size.'
+            )
+        if self.is_plain:
+            return self._plain(x)
+        if self.out_type == 'featmap':
+            return tuple(self._intermediates(x))
+        map_BDHW = self.model.forward_features(x)
+        if self.out_type == 'avg_featmap':
+            return (self.model.forward_head(map_BDHW, pre_logits=True),)
+        if map_BDHW.shape[1] != self.width:  # Swin's is B, H, W, D
+            map_BDHW = map_BDHW.permute(0, 3, 1, 2)
+        return (map_BDHW.flatten(2).transpose(1, 2),)
+
+    def _intermediates(self, x: Tensor, **options) -> list:
+        return self.model.forward_intermediates(
+            x,
+            indices=self.out_indices,
+            norm=False,
+            stop_early=True,
+            output_fmt='NCHW',
+            intermediates_only=True,
+            **options,
+        )
+
+    def _plain(self, x: Tensor) -> tuple[Tensor, ...]:
+        P = self.num_extra_tokens
+        outs = []
+        found = self._intermediates(x, return_prefix_tokens=True)
+        for index, one in zip(self.out_indices, found, strict=True):
+            map_BDHW, prefix_BPD = one if isinstance(one, tuple) else (one, None)
+            x_BND = map_BDHW.flatten(2).transpose(1, 2)
+            if P:
+                x_BND = torch.cat([prefix_BPD, x_BND], dim=1)
+            if self.norm_outputs or index == len(self.model.feature_info) - 1:
+                x_BND = self.model.norm(x_BND)
+            outs.append(self._format(x_BND, map_BDHW.shape[-2:]))
+        return tuple(outs)
+
+    def _format(self, x_BND: Tensor, grid: tuple[int, int]) -> Tensor:
+        P = self.num_extra_tokens
+        match self.out_type:
+            case 'raw':
+                return x_BND
+            case 'cls_token':
+                return x_BND[:, 0]
+            case 'featmap':
+                return x_BND[:, P:].transpose(1, 2).unflatten(2, grid)
+        mean_BD = x_BND[:, P:].mean(dim=1)
+        if self.fresh_norm is not None:
+            return self.fresh_norm(mean_BD)
+        return self.model.fc_norm(mean_BD) if hasattr(self.model, 'fc_norm') else mean_BD
+
+    def get_layer_depth(self, name: str, prefix: str = '') -> tuple[int, int]:
+        """A parameter's layer by timm's ``group_matcher``, and the number of layers."""
+        depths = self._layer_depths
+        last = max(depths.values())
+        return depths.get(name.removeprefix(f'{prefix}model.'), last), last + 1
+
+    @property
+    def _layer_depths(self) -> dict[str, int]:
+        matcher = self.model.group_matcher(coarse=False)
+        return group_parameters(self.model, matcher, reverse=True)
+
+
+def create(name: str, args: dict) -> nn.Module:
+    """timm's model of a name, without its head and ready for images of any size.
+
+    Raises:
+        ConfigError: An unknown name, or arguments that the model does not take.
+    """
+    name = _checked_name(name)
+    with torch.device('meta'):
+        described = _build(name, {})
+    accepted = inspect.signature(type(described).__init__).parameters
+    options = dict(num_classes=0)
+    if 'dynamic_img_size' in accepted:
+        options['dynamic_img_size'] = True
+    if getattr(described, 'global_pool', None) == 'map':
+        options['global_pool'] = ''  # attention pooling is a head
+    if 'img_size' in args and 'img_size' not in accepted:
+        args = {key: value for key, value in args.items() if key != 'img_size'}
+    model = _build(name, options | args)
+    if not hasattr(model, 'forward_intermediates'):
+        raise ConfigError(f'model={name!r} has no feature maps in timm: choose another encoder.')
+    return model
+
+
+def _build(name: str, options: dict) -> nn.Module:
+    try:
+        return timm.create_model(name, pretrained=False, **options)
+    except (TypeError, ValueError, AssertionError) as error:
+        raise ConfigError(f'model={name!r} with {options}: {error}') from error
+    except OSError as error:  # hf-hub: reads the model's configuration from the network
+        raise ConfigError(
+            f'model={name!r} needs the network, which cannot be reached ({type(error).__name__}). '
+            'Name the architecture as timm does and give a local file.'
+        ) from error
+
+
+def _checked_name(name: str) -> str:
+    if name.startswith(('hf-hub:', 'hf_hub:')):
+        return name
+    name = name.removeprefix('timm:').removeprefix('timm/')
+    architecture, _, tag = name.partition('.')
+    if not timm.is_model(architecture):
+        near = difflib.get_close_matches(architecture, timm.list_models(), n=3, cutoff=0.5)
+        raise ConfigError(
+            f'model={name!r} is no model of timm {timm.__version__}'
+            + (f'; near it are {", ".join(near)}.' if near else '.')
+        )
+    tags = {one.partition('.')[2] for one in timm.list_pretrained(f'{architecture}.*')}
+    if tag and tag not in tags:
+        raise ConfigError(
+            f'model={name!r}: {architecture} has no weights {tag!r}; there are '
+            f'{", ".join(sorted(tags)) or "none"}.'
+        )
+    return name
+
+
+def _described(options: dict) -> nn.Module:
+    """The encoder on the meta device: its sizes without its memory."""
+    args = dict(options.get('model_args') or {})
+    if options.get('img_size') is not None:
+        args['img_size'] = options['img_size']
+    if 'model' not in options:
+        raise ConfigError("model.backbone: TimmEncoder needs model='...', a name of timm.")
+    return _on_meta(options['model'], tuple(sorted(args.items())))
+
+
+@lru_cache
+def _on_meta(name: str, args: tuple) -> nn.Module:
+    with torch.device('meta'):
+        return create(name, dict(args))
+
+
+def _download(name: str) -> dict[str, Tensor]:
+    """The weights that timm has under a name, by timm's own loader.
+
+    Raises:
+        ConfigError: No weights, or no network.
+    """
+    from timm.models import load_state_dict_from_hf
+    from timm.models._builder import _resolve_pretrained_source
+    from timm.models._hub import download_cached_file
+
+    name = _checked_name(name)
+    with torch.device('meta'):
+        cfg = _build(name, {}).pretrained_cfg
+    source, where = _resolve_pretrained_source(cfg)
+    try:
+        if source == 'hf-hub':
+            return load_state_dict_from_hf(*where, weights_only=True)
+        if source == 'url':
+            return read_checkpoint(download_cached_file(where))['state_dict']
+    except OSError as error:
+        raise ConfigError(
+            f'The weights of {name} cannot be downloaded ({type(error).__name__}: {error}). Give '
+            'a local file: --pretrained FILE.'
+        ) from error
+    raise ConfigError(f'timm has no weights for {name!r}: give a file, --pretrained FILE.')
+
+
+def _of(layer, key: str):
+    return layer[key] if isinstance(layer, dict) else getattr(layer, key)
+
+
+def _check_indices(indices: list[int], depth: int) -> list[int]:
+    if not all(isinstance(i, int) and -depth <= i < depth for i in indices):
+        raise ConfigError(f'model.backbone.out_indices={indices}: there are layers 0..{depth - 1}.')
+    return [i % depth for i in indices]
+
+
+def _check_out_type(encoder: TimmEncoder) -> None:
+    out_type, name = encoder.out_type, encoder.name
+    if out_type not in OUT_TYPES:
+        raise ConfigError(f'out_type={out_type!r}: expected one of {", ".join(OUT_TYPES)}.')
+    has_class_token = getattr(encoder.model, 'cls_token', None) is not None
+    if out_type == 'cls_token' and not has_class_token:
+        raise ConfigError(f"{name} has no class token: use out_type='avg_featmap' (pool='avg').")
+    if not encoder.is_plain and out_type != 'featmap' and len(encoder.out_indices) > 1:
+        raise ConfigError(f"{name} is hierarchical: several out_indices need out_type='featmap'.")
