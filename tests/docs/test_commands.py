@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mixae.cli import find_tool
 from mixae.models import MaskedViT
 from mixae.suite.plan import load_suite
 
@@ -84,6 +85,9 @@ def without_shell(words: list[str]) -> tuple[Path, list[str]] | None:
     if name in OTHERS or words[0] == 'python' or name.startswith('--'):
         return None
     arguments = words[1:]
+    if name == 'mixae':
+        tool, _, arguments = find_tool(arguments)
+        name = str(tool.relative_to(ROOT))
     if name == 'tools/dist_train.sh':
         config, processes, *rest = arguments
         assert processes.isdigit() or processes == 'PROCESSES'
