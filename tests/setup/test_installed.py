@@ -23,7 +23,7 @@ import mixae, mixae.registry, torch
 from mmengine.config import Config
 assert 'site-packages' in mixae.__file__, mixae.__file__
 cfg = Config.fromfile('own.py')
-assert cfg.model.type == 'mixae.MAE' or cfg.model.type == 'mmpretrain.MAE', cfg.model.type
+assert cfg.model.type == 'MAE', cfg.model.type
 encoder = mixae.load_encoder('work_dirs/own/epoch_1.pth')
 print(tuple(encoder.features(torch.zeros(2, 3, 32, 32)).shape))
 """
