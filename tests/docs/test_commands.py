@@ -25,7 +25,20 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 PAGES += sorted((ROOT / 'configs').rglob('*.md')) + [ROOT / 'benchmarks' / 'README.md']
 # Programs that are not ours.
-OTHERS = {'.', 'export', 'cd', 'tar', 'pip', 'git', 'unzip', 'mkdir', 'ln', 'wget', 'pytest', 'docker'}
+OTHERS = {
+    '.',
+    'export',
+    'cd',
+    'tar',
+    'pip',
+    'git',
+    'unzip',
+    'mkdir',
+    'ln',
+    'wget',
+    'pytest',
+    'docker',
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
