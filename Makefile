@@ -11,7 +11,7 @@ CORES := -n auto --maxprocesses 4 --dist loadfile
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick test test-all lint format clean clean-env
+.PHONY: help setup demo demo-quick test test-all lint format docs clean clean-env
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -39,6 +39,11 @@ lint: setup  ## ruff (errors, import order, format) and the floors of the packag
 format: setup  ## let ruff write what `make lint` asks for
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+
+docs:  ## the docs site in docs/_build/html; its own environment is .venv-docs
+	@test -x .venv-docs/bin/sphinx-build || { $${PYTHON:-python3} -m venv .venv-docs && \
+	    .venv-docs/bin/pip install -q -r requirements/docs.txt; }
+	@.venv-docs/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 clean:  ## remove caches and build outputs; keeps .venv and work_dirs
 	@rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -40,9 +40,18 @@ setup(
     python_requires='>=3.11,<3.13',
     packages=find_packages(include=['mixae', 'mixae.*']),
     package_data={
-        'mixae': [f'**/*.{ext}' for ext in ('json', 'yml', 'yaml', 'html', 'css', 'js', 'tex')]
+        'mixae': [
+            *(f'**/*.{ext}' for ext in ('json', 'yml', 'yaml', 'html', 'css', 'js', 'tex')),
+            'py.typed',
+            # Links to the checkout's folders; setuptools follows them, and the wheel holds files.
+            '.mim/model-index.yml',
+            *(f'.mim/configs/**/*.{ext}' for ext in ('py', 'yml', 'md')),
+            *(f'.mim/tools/**/*.{ext}' for ext in ('py', 'sh')),
+        ]
     },
+    exclude_package_data={'mixae': ['.mim/tools/setup*']},
+    entry_points={'console_scripts': ['mixae = mixae.cli:main']},
     install_requires=read_requirements('torch', 'mmcv', 'runtime'),
-    extras_require={'tests': read_requirements('tests')},
+    extras_require={'tests': read_requirements('tests'), 'docs': read_requirements('docs')},
     zip_safe=False,
 )

@@ -12,4 +12,13 @@ from mixae.version import __version__
 # OpenMP when torch is first imported.
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
 
-__all__ = ['__version__']
+__all__ = ['__version__', 'load_encoder']
+
+
+def __getattr__(name: str):
+    """What needs torch is imported when it is first used: tables are read without it."""
+    if name == 'load_encoder':
+        from mixae.evaluation.pretrained import load_encoder
+
+        return load_encoder
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

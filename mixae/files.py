@@ -14,6 +14,20 @@ from typing import IO, BinaryIO
 from mixae.errors import BusyError, OutputError
 
 LOCK = '.lock'
+# Where `configs` and `tools` are: the checkout, or `mixae/.mim` of an installed package. In a
+# checkout `mixae/.mim` holds links, as mmengine and mim look there.
+ROOT = (Path(__file__).parent / '.mim' / 'configs').resolve().parent
+
+
+def find_config(path: str | os.PathLike) -> Path:
+    """The file that a config's name stands for.
+
+    Args:
+        path: A file, or the name of a config that mixae ships: ``mixae::mae/vitb_800e.py`` is
+            ``configs/mae/vitb_800e.py`` of the checkout or of the installed package.
+    """
+    package, mark, name = str(path).partition('::')
+    return ROOT / 'configs' / name if mark and package == 'mixae' else Path(path)
 
 
 @contextmanager

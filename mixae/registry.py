@@ -7,7 +7,11 @@ A config writes our types with the scope, ``type='mixae.MixedAE'``, and so works
 import traceback
 
 import mmengine.registry as root
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry, build_from_cfg
+
+# mmengine reads `_base_ = 'mixae::mae/vitb_800e.py'` for the packages of this table.
+MODULE2PACKAGE['mixae'] = 'mixae'
 
 
 def _child(parent: Registry, *locations: str) -> Registry:

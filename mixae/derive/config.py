@@ -85,6 +85,27 @@ def derive(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config,
     return cfg, facts.notes
 
 
+def drop_own_scope(node) -> None:
+    """Remove the ``_scope_='mixae'`` that mmengine adds to what ``mixae::`` bases bring, in place.
+
+    Our configs name our types with their scope and leave others to ``default_scope``. With it they
+    are the same config, of the same hash, as in a checkout.
+
+    Args:
+        node: A config, or a part of one.
+    """
+    if isinstance(node, Config):
+        drop_own_scope(node._cfg_dict)
+    elif isinstance(node, dict):
+        if node.get('_scope_') == 'mixae':
+            del node['_scope_']
+        for value in node.values():
+            drop_own_scope(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            drop_own_scope(value)
+
+
 def _derive_component(one: Component, facts: Facts) -> None:
     facts.fill(one.options, num_classes=facts.num_classes, data_root=facts.data_root)
     if one.cls is None:

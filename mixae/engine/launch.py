@@ -18,7 +18,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 
 from mixae.derive.checks import nearest
-from mixae.derive.config import READ
+from mixae.derive.config import READ, drop_own_scope
 from mixae.derive.values import nodes, short
 from mixae.engine.distributed import (
     check_launcher,
@@ -29,6 +29,7 @@ from mixae.engine.distributed import (
 from mixae.engine.options import add_options_argument, merge_options, merge_options_file
 from mixae.engine.runner import MixaeRunner
 from mixae.errors import LAUNCHER, ConfigError, MixaeError, Preempted, StartError, describe_error
+from mixae.files import ROOT, find_config
 from mixae.registry import being_built
 
 # Of a disk that is full or cannot be written, of folders in place of files, of missing rights.
@@ -99,14 +100,19 @@ def read_config(path: str | Path, options: Sequence[str] = ()) -> Config:
         ConfigError: No such file, a file that is no Python config, a suite, or an override that
             cannot be used.
     """
-    path = Path(path)
+    path = find_config(path)
     if not path.is_file():
+        shipped = ROOT / path
+        if path.parts[:1] == ('configs',) and shipped.is_file():
+            name = path.relative_to('configs').as_posix()
+            raise ConfigError(f'There is no config file {path} here. Write mixae::{name}.')
         others = map(str, path.parent.glob('*.py'))
         raise ConfigError(f'There is no config file {path}{nearest(str(path), others)}')
     if path.suffix != '.py':
         raise ConfigError(f'{path} is no config: expected a Python file (.py).')
     try:
         cfg = Config.fromfile(path)
+        drop_own_scope(cfg)
     except MixaeError:
         raise
     except (Exception, SystemExit) as error:  # a config is a program, and fails as one
@@ -124,7 +130,7 @@ def default_work_dir(config: str | Path) -> Path:
 
     A config that lies elsewhere has its stem only.
     """
-    path = Path(config).resolve().with_suffix('')
+    path = find_config(config).resolve().with_suffix('')
     folders = path.parts
     if 'configs' in folders[:-1]:
         last = len(folders) - 1 - folders[::-1].index('configs')

@@ -24,6 +24,7 @@ from mixae.datasets.checks import check_dataset, loading
 from mixae.datasets.guard import guard
 from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.derive import derive
+from mixae.derive.config import drop_own_scope
 from mixae.derive.values import check_values
 from mixae.engine.distributed import init_processes, launched_as
 from mixae.engine.hooks import PreemptionHook, SanityCheckHook
@@ -65,6 +66,7 @@ class MixaeRunner(Runner):
     def from_cfg(cls, cfg: Config | ConfigDict | dict) -> 'MixaeRunner':
         cfg = cfg if isinstance(cfg, Config) else Config(cfg)
         cfg = copy.deepcopy(cfg)
+        drop_own_scope(cfg)
         if (cfg.get('auto_scale_lr') or {}).get('enable'):
             raise ConfigError(
                 'auto_scale_lr would scale the learning rate twice: it follows the batch already, '

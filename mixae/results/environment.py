@@ -8,6 +8,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mixae.files import ROOT
+
 _PACKAGES = {
     'mixae': ('mixae',),
     'mmengine': ('onedl-mmengine', 'mmengine'),
@@ -35,7 +37,7 @@ def portable(value, roots: Sequence[str | os.PathLike] = ()):
         roots: folders that paths are written relative to, tried in turn before the current folder
             and the checkout. A path under none of them keeps its last component only.
     """
-    bases = [Path(root).absolute() for root in (*roots, Path.cwd(), _checkout())]
+    bases = [Path(root).absolute() for root in (*roots, Path.cwd(), ROOT)]
     if isinstance(value, os.PathLike):
         path = Path(value)
         return _relative(str(path), bases) if path.is_absolute() else path.as_posix()
@@ -60,10 +62,6 @@ def _relative(path: str, bases: Sequence[Path]) -> str:
         if Path(path).is_relative_to(base):
             return Path(path).relative_to(base).as_posix()
     return Path(path).name or '.'
-
-
-def _checkout() -> Path:
-    return Path(__file__).resolve().parents[2]
 
 
 def _is_one_path(text: str) -> bool:
@@ -122,7 +120,7 @@ def _cpu_name() -> str:
 def _commit() -> dict:
     def git(*arguments):
         return subprocess.run(
-            ['git', '-C', str(_checkout()), *arguments],
+            ['git', '-C', str(ROOT), *arguments],
             capture_output=True,
             text=True,
             check=True,
@@ -130,7 +128,7 @@ def _commit() -> dict:
 
     try:
         # A package installed into some other project's checkout is not described by that commit.
-        if Path(git('rev-parse', '--show-toplevel')).resolve() != _checkout():
+        if Path(git('rev-parse', '--show-toplevel')).resolve() != ROOT:
             return dict(hash=None, dirty=None)
         changes = git('status', '--porcelain', '--untracked-files=no')
         return dict(hash=git('rev-parse', 'HEAD'), dirty=bool(changes))

@@ -14,15 +14,16 @@ from mmengine.config import Config
 from mixae.datasets.digit_scenes.build import DEFAULTS
 from mixae.derive import derive
 from mixae.derive.checks import nearest
+from mixae.derive.config import drop_own_scope
 from mixae.derive.values import in_words
 from mixae.engine.options import merge_values
 from mixae.errors import ConfigError, SuiteError
+from mixae.files import ROOT, find_config
 from mixae.results.names import METHODS
 from mixae.results.record import config_sha256
 from mixae.results.table import parse_columns
 from mixae.results.write import PUBLISHED
 
-ROOT = Path(__file__).resolve().parents[2]
 SCRATCH = 'scratch'
 
 # What may stand in a suite and in its groups, and what must.
@@ -216,7 +217,7 @@ def load_suite(
             out of range, a config or tool that does not exist.
         TableError: An unknown column.
     """
-    cfg = _read_suite(Path(path))
+    cfg = _read_suite(find_config(path))
     name = Path(path).stem
     seeds = list(cfg['seeds'] if seeds is None else seeds)
     if not seeds or len(set(seeds)) < len(seeds):
@@ -242,6 +243,9 @@ def load_suite(
 def _read_suite(path: Path) -> dict:
     """The entries of a suite's file, each of its type, with defaults for those not given."""
     if not path.is_file():
+        if path.parts[:1] == ('configs',) and (ROOT / path).is_file():
+            name = path.relative_to('configs').as_posix()
+            raise SuiteError(f'There is no suite {path} here. Write mixae::{name}.')
         there = [str(p.relative_to(ROOT)) for p in (ROOT / 'configs/suites').rglob('*.py')]
         raise SuiteError(f'There is no suite {path}{nearest(str(path), there)}')
     # Names with an underscore are the config's own helpers.
@@ -297,10 +301,12 @@ def read_config(path: Path) -> Config:
         SuiteError: It cannot be read.
     """
     try:
-        return Config.fromfile(path)
+        cfg = Config.fromfile(path)
     except Exception as error:  # a config is a program, and fails as one
         words = ' '.join(str(error).split())
         raise SuiteError(f'{path} is no config: {type(error).__name__}: {words}') from error
+    drop_own_scope(cfg)
+    return cfg
 
 
 _read_once = cache(read_config)  # the same object: whoever changes it copies it

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mixae.datasets.digit_scenes import prepare
 from mixae.errors import BusyError, SuiteError
-from mixae.files import lock_folder, write_whole
+from mixae.files import ROOT, lock_folder, write_whole
 from mixae.results.compare import build_table
 from mixae.results.record import read_records
 from mixae.results.render.html import load_images, to_html
@@ -250,7 +250,13 @@ def main(args: argparse.Namespace) -> int:
         return int(bool(run_suite(folder, plan, machine, args.on_change, args.launcher)))
     else:
         check_changes(folder, plan, args.on_change)
-        again = [sys.executable, sys.argv[0], str(args.suite), '--launcher', 'slurm']
+        again = [
+            sys.executable,
+            str(ROOT / 'tools/run_suite.py'),
+            str(args.suite),
+            '--launcher',
+            'slurm',
+        ]
         again += ['--work-dir', str(folder.path), '--on-change', 'redo']
         again += ['--seeds', *map(str, args.seeds)] if args.seeds else []
         again += ['--gpus', str(args.gpus)] if args.gpus else []

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from mixae.cli import find_tool
 from mixae.models import MaskedViT
 from mixae.suite.plan import load_suite
 
@@ -24,7 +25,20 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / 'README.md', *sorted((ROOT / 'docs').rglob('*.md'))]
 PAGES += sorted((ROOT / 'configs').rglob('*.md')) + [ROOT / 'benchmarks' / 'README.md']
 # Programs that are not ours.
-OTHERS = {'.', 'export', 'cd', 'tar', 'pip', 'git', 'unzip', 'mkdir', 'ln', 'wget', 'pytest'}
+OTHERS = {
+    '.',
+    'export',
+    'cd',
+    'tar',
+    'pip',
+    'git',
+    'unzip',
+    'mkdir',
+    'ln',
+    'wget',
+    'pytest',
+    'docker',
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -84,6 +98,9 @@ def without_shell(words: list[str]) -> tuple[Path, list[str]] | None:
     if name in OTHERS or words[0] == 'python' or name.startswith('--'):
         return None
     arguments = words[1:]
+    if name == 'mixae':
+        tool, _, arguments = find_tool(arguments)
+        name = str(tool.relative_to(ROOT))
     if name == 'tools/dist_train.sh':
         config, processes, *rest = arguments
         assert processes.isdigit() or processes == 'PROCESSES'

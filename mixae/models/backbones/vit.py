@@ -113,6 +113,11 @@ class MaskedViT(MAEViT):
             self.eval()
 
     @classmethod
+    def find_arch(cls, name: str) -> dict | None:
+        """An architecture by its name, ours or mmpretrain's; None where there is no such name."""
+        return cls.arch_zoo.get(ARCHS.get(name, name))
+
+    @classmethod
     def dimensions(cls, options: dict) -> dict:
         """What follows from an encoder's config, before it is built.
 
