@@ -39,6 +39,7 @@ from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 import mixae  # noqa: E402, F401
 from mixae.derive import derive  # noqa: E402
+from mixae.models.layers.attention import use_attend  # noqa: E402
 from mixae.models.layers.homologous_attention import (  # noqa: E402
     HomologousAttention,
     kth_largest,
@@ -117,6 +118,7 @@ def build(cfg: Config, device: str) -> tuple[nn.Module, object]:
     """The config's model, initialised and in training mode, and its optimiser wrapper."""
     model = MODELS.build(cfg.model)
     model.init_weights()
+    use_attend(model)
     model.to(device).train()
     return model, build_optim_wrapper(model, cfg.optim_wrapper)
 

@@ -13,6 +13,7 @@ from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
+from mmengine.optim import BaseOptimWrapper
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
@@ -31,10 +32,12 @@ from mixae.engine.hooks import PreemptionHook, SanityCheckHook
 from mixae.engine.hooks.preemption import PREEMPTED
 from mixae.engine.hooks.provenance import describe_variant
 from mixae.engine.loops import repeatable, type_name
+from mixae.engine.optim import fuse
 from mixae.engine.resume import check_resume, restore_start
 from mixae.engine.work_dir import SetAsideHook, lock_work_dir, prepare_work_dir
 from mixae.errors import CheckpointError, ConfigError, MixaeError
 from mixae.files import replace_whole
+from mixae.models.layers.attention import use_attend
 from mixae.registry import DATASETS, RUNNERS
 
 
@@ -200,6 +203,7 @@ class MixaeRunner(Runner):
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's; a model with nothing to train has no gradients to share, and stays."""
+        use_attend(model)
         if self.distributed and not any(p.requires_grad for p in model.parameters()):
             return model.to(get_device())
         if self.distributed and model_wrapper_cfg is None and not torch.cuda.is_available():
@@ -210,6 +214,13 @@ class MixaeRunner(Runner):
                 find_unused_parameters=self.cfg.get('find_unused_parameters', False),
             )
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_optim_wrapper(self, optim_wrapper: dict | BaseOptimWrapper) -> BaseOptimWrapper:
+        """As mmengine's; on a GPU AdamW takes its step in one kernel, but for a loss scaler's."""
+        wrapper = super().build_optim_wrapper(optim_wrapper)
+        if torch.cuda.is_available():
+            fuse(wrapper)
+        return wrapper
 
     def load_checkpoint(
         self,

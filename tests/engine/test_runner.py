@@ -1,5 +1,6 @@
 """The Runner on real, small runs: resuming, checkpoints, costs, curves and records."""
 
+import copy
 import json
 import os
 import shutil
@@ -14,6 +15,7 @@ from mmengine.runner import Runner
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine import launch
 from mixae.engine.hooks.topk_accuracy import CURVE_FILE, read_curve
+from mixae.engine.optim import fuse
 from mixae.engine.runner import MixaeRunner
 from mixae.engine.work_dir import checkpoints, latest_checkpoint
 from mixae.errors import CheckpointError, ConfigError, DataError, MixaeError
@@ -248,6 +250,51 @@ def test_what_is_not_finite_stops_the_run_before_the_step(small_config, tmp_path
     assert [p.name for p in checkpoints(tmp_path / 'run')] == ['epoch_1.pth']
     state, _, _ = snapshot(tmp_path / 'run' / 'epoch_1.pth')
     assert all(v.isfinite().all() for v in state.values())
+
+
+@pytest.mark.parametrize(
+    'spoil, names, at, saved',
+    [
+        ('loss', 'loss_recon = nan, .*the gradient of ', STEPS + 1, 'epoch_1.pth'),
+        ('gradient', 'the gradient of neck.mask_token', 3 * STEPS - 1, 'epoch_2.pth'),
+    ],
+)
+def test_a_fused_step_is_left_out_by_the_device(small_config, tmp_path, spoil, names, at, saved):
+    """At the next step, or before a checkpoint; what is saved is from before."""
+    cfg = stopping(small_config(MIXEDAE), at=at, spoil=spoil)
+    cfg.optim_wrapper.optimizer.fused = True
+    cfg.train_cfg.max_epochs = 3
+    runner = launch.build_runner(cfg)
+    with pytest.raises(MixaeError, match=rf'Iteration {at + 1} \(.*{names}'):
+        runner.train()
+    hook = next(h for h in runner.hooks if isinstance(h, StopHook))
+    assert same(dict(runner.model.state_dict()), hook.before)
+    assert checkpoints(tmp_path / 'run')[-1].name == saved
+
+
+def test_adamw_is_fused_where_nothing_else_was_asked_for():
+    model = torch.nn.Linear(4, 3)
+
+    def steps(prepare, **options):
+        torch.manual_seed(0)
+        mine = copy.deepcopy(model)
+        wrapper = OptimWrapper(torch.optim.AdamW(mine.parameters(), lr=1e-2, **options))
+        prepare(wrapper)
+        for _ in range(5):
+            wrapper.update_params(mine(torch.randn(8, 4)).square().mean())
+        return mine.weight.detach(), wrapper.optimizer
+
+    plain, _ = steps(lambda wrapper: None)
+    fused, optimizer = steps(fuse)
+    assert optimizer.param_groups[0]['fused'] and not torch.equal(plain, model.weight)
+    torch.testing.assert_close(fused, plain, rtol=1e-5, atol=1e-7)
+    # A resumed run goes on as it began.
+    again = torch.optim.AdamW(model.parameters(), fused=True)
+    again.load_state_dict(steps(lambda wrapper: None)[1].state_dict())
+    assert again.param_groups[0]['fused'] is None
+    assert steps(fuse, foreach=False)[1].param_groups[0]['fused'] is None
+    fuse(wrapper := OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)))
+    assert not wrapper.optimizer.param_groups[0]['fused']
 
 
 def scaling(cfg, **options):

@@ -3,10 +3,14 @@
 On a GPU where there is one, else in Triton's interpreter (see tests/conftest.py).
 """
 
+import inspect
+
 import pytest
 import torch
 
-from mixae.models.layers.homologous_attention import dense_attention
+from mixae.models import HomologousAttention, MaskedViT
+from mixae.models.layers import homologous_attention
+from mixae.models.layers.homologous_attention import dense_attention, kernel_for
 
 pytest.importorskip('triton')
 
@@ -91,9 +95,73 @@ def test_the_sizes_of_the_configs(shape, dtype):
 
 
 def test_two_runs_give_equal_bits():
-    inputs, grad = _qkv(2, 2, 40, 32)
+    inputs, grad = _qkv(1, 2, 40, 16)
     runs = []
     for _ in range(2):
         out = FusedTopKAttention.apply(*inputs, 10)
         runs.append((out, *torch.autograd.grad(out, inputs, grad)))
     assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), float('-inf')])
+def test_what_is_not_finite_is_not_lost(value):
+    """A row of q, or of k, that overflowed: its outputs and gradients are no numbers."""
+    for broken, rows in ((0, [3]), (1, list(range(8)))):
+        inputs, grad = _qkv(1, 1, 8, 16)
+        with torch.no_grad():
+            inputs[broken][0, 0, 3, 0] = value
+        out = FusedTopKAttention.apply(*inputs, 8)
+        expected, _ = dense_attention(*inputs, 8)
+        lost = out.isfinite().all(dim=-1)[0, 0]
+        if value != value:
+            assert [i for i in range(8) if not lost[i]] == rows
+        assert not (lost & ~expected.isfinite().all(dim=-1)[0, 0]).any()
+        if not lost.all():
+            grads = torch.autograd.grad(out, inputs, grad)
+            assert not all(g.isfinite().all() for g in grads)
+
+
+@pytest.fixture
+def attn():
+    torch.manual_seed(0)
+    arch = dict(embed_dims=32, num_layers=1, num_heads=2, feedforward_channels=8)
+    return MaskedViT(arch, img_size=16, patch_size=4).layers[0].attn.to(DEVICE)
+
+
+def test_homologous_attention_takes_it(attn, monkeypatch):
+    """Output, gradients and the accuracy that is watched are those of the plain path."""
+    taken = []
+
+    def kernel(*inputs):
+        taken.append(inputs)
+        return FusedTopKAttention.apply(*inputs)
+
+    monkeypatch.setattr(homologous_attention, 'kernel_for', lambda q: kernel)
+    x = torch.randn(1, 20, 32, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+    found = []
+    for fused in (True, False):
+        module = HomologousAttention(4, 'topk', 5, fused)
+        module.watch = True
+        tokens = x.clone().requires_grad_()
+        out = module(attn, tokens, 1)
+        grads = torch.autograd.grad(out.square().sum(), [tokens, *attn.parameters()])
+        found.append([out, *grads, module.accuracy[1]])
+    assert len(taken) == 1 and module.accuracy[1] > 0
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-5)
+    # Where other tokens select, the mask is given.
+    HomologousAttention(4, 'topk', 5)(attn, x, 1, scored_MND=x + 1)
+    assert len(taken) == 1
+
+
+def test_it_is_taken_on_a_gpu_alone(monkeypatch):
+    (q, _, _), _ = _qkv(1, 1, 8, 32)
+    assert (kernel_for(q) is None) == (DEVICE == 'cpu')
+    # What it says where it cannot run, here for want of a GPU, or of a width it has.
+    told = []
+    monkeypatch.setattr(homologous_attention, 'print_log', lambda text, **_: told.append(text))
+    tried = inspect.unwrap(homologous_attention._tried_kernel)
+    assert tried(8, 24, torch.float32, torch.device('cpu')) is None and not told
+    assert tried(2000, 32, torch.float32, torch.device('cpu')) is None and not told
+    assert tried(8, 32, torch.float32, torch.device('mps')) is None
+    assert len(told) == 1 and told[0].startswith('Homologous attention runs without its Triton')

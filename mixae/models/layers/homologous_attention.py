@@ -4,9 +4,14 @@ Shape legend: M mixed samples, H heads, G images a group, n tokens an image (cla
 N = G*n tokens a mixed sample, D width, d = D/H, B = M*G images.
 """
 
+import logging
+from collections.abc import Callable
+from functools import cache
+
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -32,9 +37,11 @@ class HomologousAttention(nn.Module):
             assignment, in every layer; the baseline of the paper.
         topk (int | str): K. Ties with the K-th logit are kept too. Defaults to 'auto': the tokens
             of one image, n **(ours)**.
-        fused (bool): Take the fast path: on a GPU torch's fused attention under the boolean mask
-            that TopK gives, on a CPU :class:`TopKAttention`. False is the plain dense path, step
-            by step in autograd; all keep the same keys. Defaults to True.
+        fused (bool): Take the fast path: on a GPU the kernel of
+            :mod:`~mixae.models.layers.topk_kernel`, or torch's fused attention under the boolean
+            mask that TopK gives where that cannot run; on a CPU :class:`TopKAttention`. False is
+            the plain dense path, step by step in autograd; all keep the same keys. Defaults to
+            True.
         subtract_segment (bool): TopK selects by the logits of tokens without the segment
             embedding; the attention weights stay those of the tokens as they are **(ours)**. It
             costs each layer another projection. Defaults to False.
@@ -107,6 +114,10 @@ class HomologousAttention(nn.Module):
                 keep_MHNN = topk_mask(logits(*project(attn, scored_MND)[:2]), topk)
         if not self.fused:
             out_MHNd, keep_MHNN = dense_attention(q_MHNd, k_MHNd, v_MHNd, topk, keep_MHNN)
+        elif keep_MHNN is None and (kernel := kernel_for(q_MHNd)) is not None:
+            out_MHNd = kernel(q_MHNd, k_MHNd, v_MHNd, topk)
+            if self.watch:
+                keep_MHNN = topk_mask(logits(q_MHNd.detach(), k_MHNd.detach()), topk)
         elif x_MND.is_cuda:
             if keep_MHNN is None:
                 keep_MHNN = topk_mask(logits(q_MHNd.detach(), k_MHNd.detach()), topk)
@@ -147,6 +158,44 @@ def kth_largest(logits_MHNN: Tensor, topk: int) -> Tensor:
         ordered = np.partition(logits_MHNN.detach().numpy(), kth, axis=-1)
         return torch.from_numpy(ordered[..., kth : kth + 1])
     return logits_MHNN.topk(topk, dim=-1, sorted=False).values.amin(dim=-1, keepdim=True)
+
+
+def kernel_for(q_MHNd: Tensor) -> Callable[..., Tensor] | None:
+    """The Triton kernel for such queries; None where it cannot run, as on a CPU."""
+    if not q_MHNd.is_cuda:
+        return None
+    return _tried_kernel(q_MHNd.shape[-2], q_MHNd.shape[-1], q_MHNd.dtype, q_MHNd.device)
+
+
+@torch.compiler.disable
+@cache
+def _tried_kernel(
+    tokens: int, width: int, dtype: torch.dtype, device: torch.device
+) -> Callable[..., Tensor] | None:
+    """The kernel, once it has run forward and backward in a size.
+
+    It needs Triton, a C compiler for Triton, a GPU of this decade and a size that fits it; of what
+    is missing, it is only then that one hears.
+    """
+    try:
+        # Here, as Triton is for GPUs alone.
+        from mixae.models.layers.topk_kernel import MAX_TOKENS, WIDTHS, FusedTopKAttention
+
+        if width not in WIDTHS or tokens > MAX_TOKENS:
+            return None
+        with torch.enable_grad():
+            x_11Nd = torch.zeros(1, 1, tokens, width, dtype=dtype, device=device)
+            x_11Nd.requires_grad_()
+            FusedTopKAttention.apply(x_11Nd, x_11Nd, x_11Nd, 1).sum().backward()
+    except Exception as error:  # of Triton's many kinds
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        print_log(
+            f'Homologous attention runs without its Triton kernel: {lines[0]}',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return None
+    return torch.compiler.disable(FusedTopKAttention.apply)
 
 
 def dense_attention(

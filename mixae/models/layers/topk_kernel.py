@@ -18,14 +18,17 @@ from torch.autograd.function import once_differentiable
 
 WIDTHS = (16, 32, 64, 128)  # of a head
 MAX_TOKENS = 1024  # a tile of 16 queries and all keys fits the registers of a block
+# Of products in fp32: three on tensor cores, which together round as fp32 does. Plain fp32 products
+# of a whole tile leave the registers (ptxas: 15 KB spilled per thread for 200 tokens).
+PRECISION = tl.constexpr('ieee' if torch.version.hip else 'tf32x3')
 
 
 class FusedTopKAttention(torch.autograd.Function):
     """:func:`~mixae.models.layers.homologous_attention.dense_attention` in one kernel.
 
     Keys at or above a query's K-th largest logit are kept, ties included. Scores, softmax and sums
-    are fp32; the weights are rounded to v's type before they meet v, as in the plain path. No
-    atomic operation: two runs give equal bits.
+    are fp32; the weights are rounded to v's type before they meet v, as in the plain path. A query
+    with a logit that is nan, or infinite, gets nan. No atomic operation: two runs give equal bits.
     """
 
     @staticmethod
@@ -94,27 +97,43 @@ def _tile(x, stride_m, stride_h, stride_n, stride_d, head, H, index_n, N, d: tl.
 @triton.jit
 def _logits(q_Qd, k_Kd, index_k, N, scale):
     """(Q, K), fp32; -inf where there is no key."""
-    logits_QK = tl.dot(q_Qd, tl.trans(k_Kd), input_precision='ieee') * scale
+    logits_QK = tl.dot(q_Qd, tl.trans(k_Kd), input_precision=PRECISION) * scale
     return tl.where(index_k[None, :] < N, logits_QK, float('-inf'))
 
 
 @triton.jit
-def _kth_largest(logits_QK, topk):
-    """The K-th largest logit of each row, (Q,), by bisection.
+def _turn(bits):
+    """From a float's bits to an integer of its order, and back.
 
-    Floats are ordered as integers are if the lower bits of negative ones are turned over; between
-    two integers of 32 bits 32 halvings leave one.
+    Floats are ordered as their bits are if the lower bits of negative ones are turned over.
     """
-    bits_QK = logits_QK.to(tl.int32, bitcast=True)
-    order_QK = bits_QK ^ ((bits_QK >> 31) & 0x7FFFFFFF)
-    low_Q, high_Q = tl.min(order_QK, axis=1), tl.max(order_QK, axis=1)
-    for _ in range(32):
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
+
+
+@triton.jit
+def _least_kept(logits_QK, is_key_QK, topk):
+    """A value for each row that K logits reach, or more where the K-th ties, (Q,).
+
+    By bisection between the row's least and largest logit, which ends as soon as K reach the
+    middle: for normal logits after 14 halvings of a tile, where halving the bits took 32. Some 24
+    halvings of values are followed by halvings of bits, which end for any values.
+    """
+    order_QK = _turn(logits_QK.to(tl.int32, bitcast=True))
+    high_Q = tl.max(order_QK, axis=1)
+    low_Q = tl.min(tl.where(is_key_QK, order_QK, high_Q[:, None]), axis=1)
+    halvings = 0
+    while tl.max((low_Q < high_Q).to(tl.int32), axis=0) > 0:
         middle_Q = (low_Q | high_Q) - ((low_Q ^ high_Q) >> 1)  # the mean, rounded up
-        enough_Q = tl.sum((order_QK >= middle_Q[:, None]).to(tl.int32), axis=1) >= topk
-        low_Q = tl.where(enough_Q, middle_Q, low_Q)
-        high_Q = tl.where(enough_Q, high_Q, middle_Q - 1)
-    bits_Q = low_Q ^ ((low_Q >> 31) & 0x7FFFFFFF)
-    return bits_Q.to(tl.float32, bitcast=True)
+        if halvings < 24:
+            lower_Q = _turn(low_Q).to(tl.float32, bitcast=True)
+            upper_Q = _turn(high_Q).to(tl.float32, bitcast=True)
+            mean_Q = _turn((lower_Q * 0.5 + upper_Q * 0.5).to(tl.int32, bitcast=True))
+            middle_Q = tl.minimum(tl.maximum(mean_Q, low_Q + 1), high_Q)
+        reach_Q = tl.sum((order_QK >= middle_Q[:, None]).to(tl.int32), axis=1)
+        low_Q = tl.where(reach_Q >= topk, middle_Q, low_Q)
+        high_Q = tl.where(reach_Q > topk, high_Q, tl.where(reach_Q < topk, middle_Q - 1, middle_Q))
+        halvings += 1
+    return _turn(low_Q).to(tl.float32, bitcast=True)
 
 
 @triton.jit
@@ -134,18 +153,22 @@ def _forward_kernel(
     k_Kd = _tile(k, k_m, k_h, k_n, k_d, head, H, index_k, N, d)
     logits_QK = _logits(q_Qd, k_Kd, index_k, N, scale)
 
-    kth_Q = _kth_largest(logits_QK, topk)
-    keep_QK = logits_QK >= kth_Q[:, None]
-    # Halfway to the largest that is dropped: computed again, by tiles of another shape, a logit may
-    # differ in its last bits, and still falls on its side.
+    least_Q = _least_kept(logits_QK, index_k[None, :] < N, topk)
+    keep_QK = logits_QK >= least_Q[:, None]
+    # From the K-th halfway to the largest that is dropped: computed again, by tiles of another
+    # shape, a logit may differ in its last bits, and still falls on its side.
+    kth_Q = tl.min(tl.where(keep_QK, logits_QK, float('inf')), axis=1)
     dropped_Q = tl.max(tl.where(keep_QK, float('-inf'), logits_QK), axis=1)
 
     largest_Q = tl.max(logits_QK, axis=1)
     weights_QK = tl.where(keep_QK, tl.exp(logits_QK - largest_Q[:, None]), 0.0)
     sum_Q = tl.sum(weights_QK, axis=1)
+    # No comparison keeps a nan, which must not be lost.
+    is_nan_Q = tl.max((logits_QK != logits_QK).to(tl.int32), axis=1) > 0
+    sum_Q = tl.where(is_nan_Q, float('nan'), sum_Q)
     weights_QK = weights_QK / sum_Q[:, None]
     v_Kd = _tile(v, v_m, v_h, v_n, v_d, head, H, index_k, N, d)
-    out_Qd = tl.dot(weights_QK.to(v_Kd.dtype), v_Kd, input_precision='ieee')
+    out_Qd = tl.dot(weights_QK.to(v_Kd.dtype), v_Kd, input_precision=PRECISION)
 
     is_query_Q = index_q < N
     tl.store(threshold + head * N + index_q, kth_Q * 0.5 + dropped_Q * 0.5, mask=is_query_Q)
@@ -187,9 +210,9 @@ def _backward_q_kernel(
         v_Kd = _tile(v, v_m, v_h, v_n, v_d, head, H, index_k, N, d)
         logits_QK = _logits(q_Qd, k_Kd, index_k, N, scale)
         weights_QK = _weights(logits_QK, threshold, lse, head, index_q, N)
-        dweights_QK = tl.dot(grad_Qd, tl.trans(v_Kd), input_precision='ieee')
+        dweights_QK = tl.dot(grad_Qd, tl.trans(v_Kd), input_precision=PRECISION)
         dlogits_QK = weights_QK * (dweights_QK - delta_Q[:, None])
-        grad_q_Qd += tl.dot(dlogits_QK.to(k_Kd.dtype), k_Kd, input_precision='ieee')
+        grad_q_Qd += tl.dot(dlogits_QK.to(k_Kd.dtype), k_Kd, input_precision=PRECISION)
     where = head.to(tl.int64) * N * d + index_q[:, None] * d + tl.arange(0, d)[None, :]
     grad_q_Qd = (grad_q_Qd * scale).to(grad_q.dtype.element_ty)
     tl.store(grad_q + where, grad_q_Qd, mask=index_q[:, None] < N)
@@ -219,11 +242,11 @@ def _backward_kv_kernel(
         logits_QK = _logits(q_Qd, k_Kd, index_k, N, scale)
         weights_QK = _weights(logits_QK, threshold, lse, head, index_q, N)
         weights_KQ = tl.trans(weights_QK.to(v_Kd.dtype))
-        grad_v_Kd += tl.dot(weights_KQ, grad_Qd.to(v_Kd.dtype), input_precision='ieee')
-        dweights_QK = tl.dot(grad_Qd, tl.trans(v_Kd), input_precision='ieee')
+        grad_v_Kd += tl.dot(weights_KQ, grad_Qd.to(v_Kd.dtype), input_precision=PRECISION)
+        dweights_QK = tl.dot(grad_Qd, tl.trans(v_Kd), input_precision=PRECISION)
         dlogits_QK = weights_QK * (dweights_QK - delta_Q[:, None])
         dlogits_KQ = tl.trans(dlogits_QK.to(q_Qd.dtype))
-        grad_k_Kd += tl.dot(dlogits_KQ, q_Qd, input_precision='ieee')
+        grad_k_Kd += tl.dot(dlogits_KQ, q_Qd, input_precision=PRECISION)
     where = head.to(tl.int64) * N * d + index_k[:, None] * d + tl.arange(0, d)[None, :]
     is_key_K = index_k[:, None] < N
     tl.store(grad_k + where, (grad_k_Kd * scale).to(grad_k.dtype.element_ty), mask=is_key_K)
