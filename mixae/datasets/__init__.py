@@ -14,6 +14,7 @@ from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import ImageFolder, ImageNet
 from .pair_sampler import PairSampler
+from .random_crops import FastRandomResizedCrop
 from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
 from .seeded import SeededDataset
 from .seg_folders import ADE20KDataset, SegFolder
@@ -28,6 +29,7 @@ __all__ = [
     'DigitScenesCoco',
     'DigitScenesSeg',
     'EpochSampler',
+    'FastRandomResizedCrop',
     'ImageFolder',
     'ImageNet',
     'InfiniteEpochSampler',
