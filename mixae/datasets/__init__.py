@@ -13,6 +13,7 @@ from .cifar import prepare_cifar
 from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import ImageFolder, ImageNet
+from .on_device import DeviceDataset, as_it_is
 from .pair_sampler import PairSampler
 from .random_crops import FastRandomResizedCrop
 from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
@@ -25,6 +26,7 @@ __all__ = [
     'ADE20KDataset',
     'CheckSegLabels',
     'CocoDataset',
+    'DeviceDataset',
     'DigitScenes',
     'DigitScenesCoco',
     'DigitScenesSeg',
@@ -37,6 +39,7 @@ __all__ = [
     'SampleIndex',
     'SeededDataset',
     'SegFolder',
+    'as_it_is',
     'check_dataset',
     'prepare_cifar',
     'prepare_tiny_imagenet',

@@ -67,6 +67,16 @@ def _mae_decoder(options: dict, facts: Facts) -> None:
         )
 
 
+def _sharded_optimizer(options: dict, facts: Facts) -> None:
+    """Its state is spread over processes that a launcher has started."""
+    if facts.cfg.get('launcher', 'none') == 'none':
+        raise ConfigError(
+            'ZeroRedundancyOptimizer spreads its state over processes: start them with '
+            f"tools/dist_train.sh, or set type='{options.get('optimizer_type', 'AdamW')}' and no "
+            'optimizer_type.'
+        )
+
+
 def _decode_head(options: dict, facts: Facts) -> None:
     widths = facts.encoder.get('out_channels') or [None]
     several = isinstance(options.get('in_index'), list | tuple)
@@ -130,6 +140,7 @@ TABLE = {
     'mmcv.CenterCrop': _crop,
     'mmpretrain.RandomCrop': _crop,
     'mmpretrain.ResizeEdge': _crop,
+    'mmengine.ZeroRedundancyOptimizer': _sharded_optimizer,
     'mmdet.FPN': dict(in_channels='out_channels'),
     'mmdet.MaskRCNN': _detector,
     'mmdet.CascadeRCNN': _detector,
