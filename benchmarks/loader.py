@@ -58,6 +58,12 @@ def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = N
         DataError: The folder does not exist.
         ValueError: An unknown pipeline, or ``root`` for digit scenes, which are generated.
     """
+    cfg, _ = derive(build_config(pipeline, root, prefix), world_size=1, cuda=False)
+    return DATASETS.build(cfg.train_dataloader.dataset)
+
+
+def build_config(pipeline: str, root: str | None = None, prefix: str | None = None) -> Config:
+    """The config whose training data :func:`build_dataset` gives."""
     if pipeline not in PIPELINES:
         raise ValueError(f'pipeline {pipeline!r} is unknown: choose from {", ".join(PIPELINES)}.')
     config, default_root, default_prefix = PIPELINES[pipeline]
@@ -69,8 +75,7 @@ def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = N
         scenes = Config.fromfile(ROOT / 'configs/_base_/datasets/digit_scenes_pretrain.py')
         cfg.train_dataloader = scenes.train_dataloader
         cfg.model.backbone.update(img_size=64, patch_size=8)
-        cfg, _ = derive(cfg, world_size=1, cuda=False)
-        return DATASETS.build(cfg.train_dataloader.dataset)
+        return cfg
     folder = Path(root) if root else ROOT / default_root
     prefix = prefix if root else default_prefix
     if not (folder / (prefix or '')).is_dir():
@@ -86,8 +91,7 @@ def build_dataset(pipeline: str, root: str | None = None, prefix: str | None = N
             type='mixae.ImageFolder', data_prefix=prefix or '', with_label=nested, pipeline=steps
         )
     cfg.train_dataloader.dataset.dataset['data_root'] = str(folder)
-    cfg, _ = derive(cfg, world_size=1, cuda=False)
-    return DATASETS.build(cfg.train_dataloader.dataset)
+    return cfg
 
 
 def build_peers(dataset) -> dict:
@@ -174,6 +178,32 @@ def measure(dataset, images: int, warmup: int = 16, seed: int = 0) -> dict:
     )
 
 
+def measure_on_device(
+    name: str, device: str, images: int, root: str | None, prefix: str | None, batch: int = 256
+) -> dict:
+    """Batches of a :class:`mixae.datasets.DeviceDataset` in place of the pipeline's data set.
+
+    Returns:
+        dict: ``images``; ``per_second``; ``core``, the share of one core that it takes.
+    """
+    cfg = build_config(name, root, prefix)
+    cfg.train_dataloader.dataset.type = 'mixae.DeviceDataset'
+    cfg, _ = derive(cfg, world_size=1, cuda=device != 'cpu')
+    dataset = DATASETS.build(dict(cfg.train_dataloader.dataset, device=device))
+    rng = np.random.default_rng(0)
+    for count in (batch, images):  # the first reads the images
+        wall, cpu = time.perf_counter(), time.process_time()
+        for step in range(-(-count // batch)):
+            order = rng.integers(0, len(dataset), batch).tolist()
+            dataset.__getitems__([SampleIndex(i, epoch=step) for i in order])
+        cpu = time.process_time() - cpu
+        if device != 'cpu':
+            torch.cuda.synchronize()
+        wall = time.perf_counter() - wall
+    total = batch * -(-images // batch)
+    return dict(images=total, per_second=total / wall, per_core_second=total / cpu, core=cpu / wall)
+
+
 def workers_needed(step: float, per_core_second: float, margin: float = 1.2) -> int:
     """Workers that keep a step of ``step`` images a second fed, with a margin for uneven files.
 
@@ -230,6 +260,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         '--peers', action='store_true', help="of ImageNet: mmpretrain's and timm's pipelines too"
     )
+    parser.add_argument(
+        '--device', help='of small images: mixae.DeviceDataset there too, such as cuda'
+    )
     parser.add_argument('--images', type=int, default=1000, help='images to load')
     parser.add_argument(
         '--step',
@@ -271,6 +304,13 @@ def main(argv: list[str] | None = None) -> None:
                 f'| {found["per_core_second"]:.0f} | {found["per_second"]:.0f} |'
             )
         results[name] = dict(row, source=source, peers=rows)
+        if args.device and name != 'imagenet':
+            found = measure_on_device(name, args.device, 20 * args.images, args.root, args.prefix)
+            print(
+                f'| - on {args.device} | {found["core"]:.2f} of a core '
+                f'| {found["per_core_second"]:.0f} | {found["per_second"]:.0f} |'
+            )
+            results[name]['on_device'] = dict(found, device=args.device)
     if args.json:
         command = portable(' '.join(['python', 'benchmarks/loader.py', *(argv or sys.argv[1:])]))
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ import math
 
 import torch
 from mmengine.device import get_device
-from mmengine.utils import track_iter_progress
+from mmengine.logging import print_log
 from mmpretrain.datasets.transforms import PackInputs, RandomFlip, RandomResizedCrop
 from torch import Tensor
 
@@ -67,10 +67,10 @@ class DeviceDataset(SeededDataset):
     def images(self) -> Tensor:
         """All images, (N, channels, H, W) uint8 in the order of channels that they load in."""
         if self._images is None:
-            print(f'Reading {len(self)} images to {self.device}')
+            print_log(f'Reading {len(self)} images to {self.device}.', logger='current')
             images = [
                 torch.from_numpy(SeededDataset.__getitem__(self, i)['img'].copy())
-                for i in track_iter_progress(range(len(self)))
+                for i in range(len(self))
             ]
             sizes = {tuple(image.shape) for image in images}
             if len(sizes) != 1:

@@ -200,6 +200,11 @@ def test_loader_reads_a_flat_folder_too(image_folder):
     assert len(dataset) == 12 and dataset[0]['inputs'].shape == (3, 32, 32)
 
 
+def test_loader_measures_the_data_set_on_the_device(image_folder):
+    row = loader.measure_on_device('cifar10', 'cpu', 8, str(image_folder), 'train', batch=4)
+    assert row['images'] == 8 and row['per_second'] > 0 and row['core'] > 0
+
+
 @pytest.mark.parametrize(
     'step, rate, workers', [(1000, 100, 12), (1000, 1200, 1), (100, 1000, 1), (1001, 100, 13)]
 )
