@@ -15,7 +15,9 @@ from .coco import CocoDataset
 from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
 from .image_folders import ImageFolder, ImageNet
 from .imagenet_variants import ImageNetVariant
+from .on_device import DeviceDataset, as_it_is
 from .pair_sampler import PairSampler
+from .random_crops import FastRandomResizedCrop
 from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
 from .seeded import SeededDataset
 from .seg_folders import ADE20KDataset, SegFolder
@@ -26,10 +28,12 @@ __all__ = [
     'ADE20KDataset',
     'CheckSegLabels',
     'CocoDataset',
+    'DeviceDataset',
     'DigitScenes',
     'DigitScenesCoco',
     'DigitScenesSeg',
     'EpochSampler',
+    'FastRandomResizedCrop',
     'ImageFolder',
     'ImageNet',
     'ImageNetVariant',
@@ -39,6 +43,7 @@ __all__ = [
     'SampleIndex',
     'SeededDataset',
     'SegFolder',
+    'as_it_is',
     'check_dataset',
     'prepare_cifar',
     'prepare_tiny_imagenet',

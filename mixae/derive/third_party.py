@@ -135,6 +135,16 @@ def _fit_grid(options: dict, square: str, any_grid: str, facts: Facts) -> None:
     options['grid'] = (rows, columns)
 
 
+def _sharded_optimizer(options: dict, facts: Facts) -> None:
+    """Its state is spread over processes that a launcher has started."""
+    if facts.cfg.get('launcher', 'none') == 'none':
+        raise ConfigError(
+            'ZeroRedundancyOptimizer spreads its state over processes: start them with '
+            f"tools/dist_train.sh, or set type='{options.get('optimizer_type', 'AdamW')}' and no "
+            'optimizer_type.'
+        )
+
+
 def _decode_head(options: dict, facts: Facts) -> None:
     widths = facts.encoder.get('out_channels') or [None]
     several = isinstance(options.get('in_index'), list | tuple)
@@ -200,6 +210,7 @@ TABLE = {
     'mmcv.CenterCrop': _mmcv_crop,
     'mmpretrain.RandomCrop': _crop,
     'mmpretrain.ResizeEdge': _edge,
+    'mmengine.ZeroRedundancyOptimizer': _sharded_optimizer,
     'mmdet.FPN': dict(in_channels='out_channels'),
     'mmdet.MaskRCNN': _detector,
     'mmdet.CascadeRCNN': _detector,

@@ -12,6 +12,7 @@ _SAMPLERS = {
     'DefaultSampler': 'mixae.EpochSampler',
     'InfiniteSampler': 'mixae.InfiniteEpochSampler',
 }
+_SEEDED = {'SeededDataset', 'DeviceDataset'}
 _CARRIES_EPOCH = {'EpochSampler', 'InfiniteEpochSampler', 'PairSampler'}
 
 
@@ -69,7 +70,7 @@ def repeatable(dataloader: dict, seed: int) -> dict | None:
         return None
     dataloader = copy.deepcopy(dataloader)
     dataloader['sampler']['type'] = _SAMPLERS.get(name, dataloader['sampler']['type'])
-    if type_name(dataloader['dataset']) != 'SeededDataset':
+    if type_name(dataloader['dataset']) not in _SEEDED:
         dataset = dataloader['dataset']
         dataloader['dataset'] = dict(type='mixae.SeededDataset', dataset=dataset, seed=seed)
     return dataloader

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -9,14 +10,15 @@ import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
-from mmengine.dist import master_only
+from mmengine.dist import is_main_process, master_only
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
-from mmengine.optim import BaseOptimWrapper
+from mmengine.optim import BaseOptimWrapper, ZeroRedundancyOptimizer
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from torch import nn
+from torch.distributed.optim import ZeroRedundancyOptimizer as TorchZero
 from torch.utils.data import DataLoader
 
 from mixae.checkpoints.load import check_weights
@@ -268,9 +270,27 @@ class MixaeRunner(Runner):
                 'Choose the config that trained it.'
             ) from error
 
-    @master_only
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
-        """As mmengine's, but written beside and moved into place: a kill leaves the old file."""
+        """As mmengine's, but written beside and moved into place: a kill leaves the old file.
+
+        The first process writes. An optimiser whose state is spread over the processes is gathered
+        there; all of them call this.
+        """
+        optimizer = self.optim_wrapper.optimizer
+        if not isinstance(optimizer, ZeroRedundancyOptimizer):
+            self._write_checkpoint(out_dir, filename, *args, **kwargs)
+            return
+        optimizer.consolidate_state_dict()
+        if is_main_process():
+            # mmengine's would ask the others for it once more.
+            optimizer.state_dict = partial(TorchZero.state_dict, optimizer)
+            try:
+                self._write_checkpoint(out_dir, filename, *args, **kwargs)
+            finally:
+                del optimizer.state_dict
+
+    @master_only
+    def _write_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         for stale in Path(out_dir).glob('.*.partial.pth'):  # of a run that was killed while saving
             stale.unlink(missing_ok=True)
         with replace_whole(Path(out_dir) / filename) as draft:

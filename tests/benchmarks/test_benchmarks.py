@@ -183,9 +183,26 @@ def test_loader_measures_any_folder_of_images(image_folder):
     assert 0 < row['per_core_second'] and 0 < row['per_second']
 
 
+def test_loaders_peers_read_the_same_files_by_the_same_crop(image_folder):
+    dataset = loader.build_dataset('imagenet', str(image_folder), 'train')
+    datasets = dict(imagenet=dataset, **loader.build_peers(dataset))
+    assert {len(one) for one in datasets.values()} == {48}
+    images = [datasets['imagenet'][0]['inputs'], datasets['mmpretrain'][0]['inputs']]
+    images.append(torch.as_tensor(datasets['timm'][0][0]))
+    assert all(x.shape == (3, 224, 224) and x.dtype == torch.uint8 for x in images)
+    rows = loader.take_turns(datasets, images=2, rounds=1)
+    assert rows['imagenet']['ratio'] == 1 and set(rows) == {'imagenet', 'mmpretrain', 'timm'}
+    assert all(row['per_core_second'] > 0 for row in rows.values())
+
+
 def test_loader_reads_a_flat_folder_too(image_folder):
     dataset = loader.build_dataset('cifar10', str(image_folder / 'train'), 'temple')
     assert len(dataset) == 12 and dataset[0]['inputs'].shape == (3, 32, 32)
+
+
+def test_loader_measures_the_data_set_on_the_device(image_folder):
+    row = loader.measure_on_device('cifar10', 'cpu', 8, str(image_folder), 'train', batch=4)
+    assert row['images'] == 8 and row['per_second'] > 0 and row['core'] > 0
 
 
 @pytest.mark.parametrize(

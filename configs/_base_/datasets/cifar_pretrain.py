@@ -3,6 +3,19 @@
 _base_ = ['imagenet_pretrain.py']
 
 data_root = 'data/cifar10'
+# ImageNet's, with Pillow's resize: the records of CIFAR were made with it.
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='RandomResizedCrop',
+        scale='auto',
+        crop_ratio_range=(0.2, 1.0),
+        backend='pillow',
+        interpolation='bicubic',
+    ),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackInputs'),
+]
 train_dataloader = dict(
     batch_size=256,
     num_workers=2,
@@ -13,7 +26,7 @@ train_dataloader = dict(
             data_root='auto',
             data_prefix='train',
             with_label=True,
-            pipeline={{_base_.train_pipeline}},
+            pipeline=train_pipeline,
         ),
     ),
 )

@@ -3,7 +3,7 @@ num_classes = 1000
 data_root = 'data/imagenet'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale='auto', backend='pillow', interpolation='bicubic'),
+    dict(type='mixae.FastRandomResizedCrop', scale='auto'),
     dict(type='RandomFlip', prob=0.5),
     dict(
         type='RandAugment',

@@ -3,10 +3,9 @@ data_root = 'data/imagenet'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(
-        type='RandomResizedCrop',
+        type='mixae.FastRandomResizedCrop',
         scale='auto',
         crop_ratio_range=(0.2, 1.0),
-        backend='pillow',
         interpolation='bicubic',
     ),
     dict(type='RandomFlip', prob=0.5),

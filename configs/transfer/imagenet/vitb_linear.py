@@ -7,7 +7,7 @@ _base_ = [
 ]
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale='auto', backend='pillow', interpolation='bicubic'),
+    dict(type='mixae.FastRandomResizedCrop', scale='auto'),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackInputs'),
 ]
