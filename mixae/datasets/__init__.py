@@ -11,7 +11,12 @@ with contextlib.redirect_stdout(io.StringIO()):
 from .checks import check_dataset
 from .cifar import prepare_cifar
 from .coco import CocoDataset
-from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
+from .digit_scenes import (
+    DigitScenes,
+    DigitScenesCoco,
+    DigitScenesImages,
+    DigitScenesSeg,
+)
 from .image_folders import ImageFolder, ImageNet
 from .pair_sampler import PairSampler
 from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
@@ -26,6 +31,7 @@ __all__ = [
     'CocoDataset',
     'DigitScenes',
     'DigitScenesCoco',
+    'DigitScenesImages',
     'DigitScenesSeg',
     'EpochSampler',
     'ImageFolder',
