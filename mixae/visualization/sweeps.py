@@ -124,6 +124,34 @@ def _table(setting: str, result, lines: dict, levels: list) -> list[str]:
     return rows + [f'| {name} | | {shown(cell)} |' for name, cell in levels]
 
 
+def plot_rows(records: Sequence[RunRecord], column: str, path: str | Path) -> list[str]:
+    """Draw a column of the table, a line of its own for each row, with 95 % intervals over seeds.
+
+    Returns:
+        list[str]: The rows of a Markdown table of what is drawn.
+
+    Raises:
+        TableError: Several data sets or protocols, or none.
+    """
+    check_output(path, ENDINGS)
+    table = build_table(records, columns=[column])
+    result = only_column(table, column)
+    rows = [(row.name, row.cells[result.id]) for row in table.rows if result.id in row.cells]
+    figure = Figure(figsize=(7.5, 0.35 * len(rows) + 1.3), dpi=120, layout='constrained')
+    ax = figure.add_subplot()
+    for place, (_, cell) in enumerate(rows):
+        half = half_interval(cell)
+        ax.plot(list(cell.by_seed.values()), [place] * len(cell.by_seed), '.', color='0.6', ms=6)
+        ax.errorbar(cell.mean, place, xerr=half, fmt='o', capsize=3, color='C0')
+    ax.set_yticks(range(len(rows)), [name for name, _ in rows])
+    ax.invert_yaxis()
+    ax.set(xlabel=f'{result.title}, {result.dataset}')
+    ax.grid(axis='x', alpha=0.25)
+    ax.spines[['top', 'right']].set_visible(False)
+    save_figure(figure, path, facecolor='white')
+    return _table('', result, {}, rows)
+
+
 def plot_rank_correlation(
     records: Sequence[RunRecord], x: str, y: str, path: str | Path
 ) -> RankCorrelation:

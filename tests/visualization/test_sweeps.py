@@ -8,7 +8,12 @@ from mixae.errors import TableError
 from mixae.results.correlate import half_interval, pair_columns, rank_correlation
 from mixae.results.record import metric, new_record
 from mixae.results.table import Cell
-from mixae.visualization.sweeps import plot_rank_correlation, plot_sweep, sweep_lines
+from mixae.visualization.sweeps import (
+    plot_rank_correlation,
+    plot_rows,
+    plot_sweep,
+    sweep_lines,
+)
 
 
 def record(value, seed=0, method='mixedae', accuracy=None, dataset='digit_scenes', **variant):
@@ -57,6 +62,14 @@ def test_a_sweep_is_a_line_with_the_default_in_it(tmp_path):
     half = stats.t.ppf(0.975, 2) / 3**0.5
     assert f'| MixedAE | 0.5 | 41.00 ± {half:.2f} | 3 |' in table
     assert '| MixedAE | 0.125 | 30.00 | 1 |' in table
+
+
+def test_every_row_is_drawn_with_its_interval(tmp_path):
+    table = plot_rows(SWEEP, 'linear', tmp_path / 'rows.png')
+    assert (tmp_path / 'rows.png').stat().st_size > 5000
+    assert len(table) == 2 + 5
+    half = stats.t.ppf(0.975, 2) / 3**0.5
+    assert f'| MixedAE | | 51.00 ± {half:.2f} | 3 |' in table
 
 
 def test_half_an_interval_is_scipys():
