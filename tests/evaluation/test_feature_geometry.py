@@ -8,12 +8,15 @@ from mmengine.config import Config
 from mixae.errors import ConfigError, DataError
 from mixae.evaluation.feature_geometry import (
     Nearest,
+    all_layers,
     check_labels,
     effective_rank,
     feature_geometry,
     format_table,
     linear_cka,
+    small_weights,
 )
+from mixae.models import MaskedViT
 from mixae.results.record import read_records
 from mixae.visualization.features import draw_cka, draw_embeddings, embed
 
@@ -104,6 +107,28 @@ def test_encoders_layer_by_layer_with_records(digits, tmp_path):
     assert record['task'] == 'features' and record['metrics']['cka_to_last/layer 1']['value'] == 1
     draw_cka(found.names, found.cka)
     draw_embeddings(found.points, found.labels, [str(i) for i in range(10)])
+
+
+def test_attention_that_looks_everywhere_has_the_entropy_of_all_patches():
+    encoder = MaskedViT(
+        arch=dict(embed_dims=8, num_layers=2, num_heads=2, feedforward_channels=16),
+        img_size=32,
+        patch_size=8,
+        out_type='raw',
+    )
+    images = torch.randn(3, 3, 32, 32)
+    attn = encoder.layers[-1].attn
+    torch.nn.init.zeros_(attn.qkv.weight)
+    pooled, entropy = all_layers(encoder, images, 'avg')
+    assert torch.allclose(entropy, torch.full((3,), 16.0).log())
+    assert torch.allclose(pooled[-1], encoder.features(images)[-1][:, 1:].mean(dim=1))
+    for module in encoder.layers.modules():
+        if isinstance(module, torch.nn.Linear):
+            torch.nn.init.constant_(module.weight, 0.02)
+    torch.nn.init.constant_(attn.proj.weight, -0.005)
+    linears = [m for m in encoder.layers.modules() if isinstance(m, torch.nn.Linear)]
+    share = attn.proj.weight.numel() / sum(m.weight.numel() for m in linears)
+    assert small_weights(encoder) == pytest.approx(share)
 
 
 def test_too_few_images_are_refused(digits):
