@@ -38,6 +38,7 @@ from mixae.evaluation.mutual_information.estimators import (
     measure,
 )
 from mixae.files import check_folder
+from mixae.models.backbones.vit import MaskedViT
 from mixae.models.layers.masking import draw_order
 from mixae.models.layers.mixing import check_group, group_size
 from mixae.models.selfsup.imae import IMAE
@@ -111,7 +112,7 @@ def mutual_information(
     _check_origin(config, checkpoint)
     config = derive(config, cuda=False)[0]
     data = resolve(data, 'train_features', 'test_dataloader')
-    groups = _groups(config)
+    groups = _groups(config, protocol.batch_size)
     torch.manual_seed(protocol.seed)
     device = find_device()
     with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -123,7 +124,6 @@ def mutual_information(
         preprocessor = MODELS.build(data.model.data_preprocessor).to(device)
     model = model.to(device).eval()
     L = model.backbone.num_patches
-    check_group(protocol.batch_size, L, groups)
     sampler = dict(type='DefaultSampler', shuffle=True)
     # Both in random order: a data set may be sorted by class, and negatives are of the batch.
     shared = dict(batch_size=protocol.batch_size, drop_last=True, sampler=sampler)
@@ -223,11 +223,17 @@ def _encode(model: nn.Module, inputs: Tensor, ids_visible_BV: Tensor) -> Tensor:
     return model.backbone(inputs, ids_visible=ids_visible_BV)[0]
 
 
-def _groups(config: Config) -> int:
-    if is_model(config, MixedAE):
-        return group_size(config.model.get('mix_ratio', 0.25))
-    # The masks of MixedAE at this ratio, so that rows see the same visible patches.
-    return group_size(1 - config.model.backbone.get('mask_ratio', 0.75))
+def _groups(config: Config, batch_size: int) -> int:
+    """G: of an MAE that of the MixedAE with as many visible patches, so that masks are the same."""
+    ratio = config.model.get('mix_ratio', 0.25)
+    if not is_model(config, MixedAE):
+        ratio = 1 - config.model.backbone.get('mask_ratio', 0.75)
+    try:
+        groups = group_size(ratio)
+        check_group(batch_size, MaskedViT.dimensions(config.model.backbone)['num_patches'], groups)
+    except ValueError as error:
+        raise ConfigError(f'The masks of a group must tile an image: {error}') from error
+    return groups
 
 
 def _check_origin(config: Config, checkpoint: str) -> None:

@@ -1,6 +1,7 @@
 """Bounds on mutual information, where the truth is known and from configs and checkpoints."""
 
 import math
+from copy import deepcopy
 
 import cv2
 import numpy as np
@@ -10,6 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from mixae.derive import derive
+from mixae.engine.hooks.provenance import describe_variant
+from mixae.engine.options import merge_options
 from mixae.errors import CheckpointError, ConfigError, DataError
 from mixae.evaluation.mutual_information.command import Protocol, format_table, mutual_information
 from mixae.evaluation.mutual_information.estimators import (
@@ -145,12 +148,31 @@ def test_a_record_of_every_row(study, tmp_path):
     assert '| mae |' in table and 'log N' in table
 
 
+def test_a_variant_is_measured_as_it_was_trained(study, tmp_path):
+    """The overrides of naive mixing, as the suite's command lines give them."""
+    root, configs, data = study
+    naive = deepcopy(configs['mixedae'])
+    options = ['model.attention.mode=global', 'model.contrast=None', 'model.segment_embed=False']
+    merge_options(naive, options)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        state = MODELS.build(derive(naive)[0].model).state_dict()
+    told = dict(method='mixedae', variant=describe_variant(naive))
+    torch.save(dict(state_dict=state, mixae=told), tmp_path / 'naive.pth')
+    found = mutual_information(naive, str(tmp_path / 'naive.pth'), data, QUICK, folder=tmp_path)
+    (record,) = read_records([tmp_path])
+    assert (
+        record['variant'] == told['variant'] and record['extra']['groups'] == found['groups'] == 4
+    )
+    with pytest.raises(CheckpointError, match='give the config of that run'):
+        mutual_information(configs['mixedae'], str(tmp_path / 'naive.pth'), data, QUICK)
+
+
 def test_what_does_not_belong_together_is_refused(study):
     root, configs, data = study
     mae = str(root / 'mae.pth')
     with pytest.raises(CheckpointError, match='was trained as mae'):
         mutual_information(configs['mixedae'], mae, data, QUICK)
-    naive = configs['mixedae'].copy()
+    naive = deepcopy(configs['mixedae'])
     naive.model.attention.mode = 'global'
     with pytest.raises(CheckpointError, match='mode.*global'):
         mutual_information(naive, str(root / 'mixedae.pth'), data, QUICK)
@@ -165,3 +187,9 @@ def test_what_does_not_belong_together_is_refused(study):
         mutual_information(configs['mae'], 'absent.pth', data, QUICK)
     with pytest.raises(ConfigError, match='steps=0'):
         Protocol(steps=0)
+    odd = deepcopy(configs['mae'])
+    odd.model.backbone.mask_ratio = 0.6
+    with pytest.raises(ConfigError, match='must tile an image.*0.4'):
+        mutual_information(odd, mae, data, QUICK)
+    with pytest.raises(ConfigError, match='must tile an image: A batch of 10'):
+        mutual_information(configs['mae'], mae, data, Protocol(batch_size=10))
