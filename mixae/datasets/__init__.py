@@ -12,7 +12,12 @@ from .arrays import LoadArray
 from .checks import check_dataset
 from .cifar import prepare_cifar
 from .coco import CocoDataset
-from .digit_scenes import DigitScenes, DigitScenesCoco, DigitScenesSeg
+from .digit_scenes import (
+    DigitScenes,
+    DigitScenesCoco,
+    DigitScenesImages,
+    DigitScenesSeg,
+)
 from .image_folders import ImageFolder, ImageNet
 from .imagenet_variants import ImageNetVariant
 from .on_device import DeviceDataset, as_it_is
@@ -31,6 +36,7 @@ __all__ = [
     'DeviceDataset',
     'DigitScenes',
     'DigitScenesCoco',
+    'DigitScenesImages',
     'DigitScenesSeg',
     'EpochSampler',
     'FastRandomResizedCrop',

@@ -133,6 +133,8 @@ TASKS = {
     'semseg': Task('Semantic segmentation', 'Semantic Segmentation'),
     'separability': Task('Separability'),
     'mutual_information': Task('Mutual information'),
+    'object_completeness': Task('Object completeness'),
+    'features': Task('Features'),
 }
 
 # Metrics in OpenMMLab's model index.
@@ -187,6 +189,24 @@ COLUMNS = {
             for key, name in (('nrmse', 'NRMSE'), ('r2', 'R²'), ('cosine', 'Cosine'))
             for when, word in (('fore', 'before'), ('aft', 'after'))
         ),
+        *(
+            ColumnKind(f'mi_{key}', name, ('mutual_information',), (metric,), 'nats')
+            for key, name, metric in (
+                ('ba', 'MI, Barber-Agakov', 'barber_agakov'),
+                ('nce', 'MI, InfoNCE', 'infonce'),
+                ('ceiling', 'InfoNCE ceiling', 'ceiling'),
+            )
+        ),
+        *(
+            ColumnKind(key, name, ('object_completeness',), (key,))
+            for key, name in (
+                ('attention_iou', 'Attention IoU'),
+                ('attention_iou_best', 'Attention IoU, best head'),
+                ('patch_retrieval', 'Patch retrieval'),
+                ('corloc', 'CorLoc'),
+            )
+        ),
+        ColumnKind('effective_rank', 'Effective rank', ('features',), ('effective_rank',), ''),
         ColumnKind('topk_accuracy', 'TopK accuracy', ('pretrain',), ('topk_accuracy',)),
         ColumnKind(
             'contrastive_loss', 'Contrastive loss', ('pretrain',), ('contrastive_loss',), ''

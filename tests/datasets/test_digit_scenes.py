@@ -673,10 +673,25 @@ def test_wrong_options_are_named_before_anything_is_made(wrong, message, tmp_pat
     assert not (tmp_path / 'data').exists()
 
 
-@pytest.mark.parametrize('name', ['DigitScenes', 'DigitScenesCoco', 'DigitScenesSeg'])
+@pytest.mark.parametrize(
+    'name', ['DigitScenes', 'DigitScenesCoco', 'DigitScenesImages', 'DigitScenesSeg']
+)
 def test_an_unknown_split_is_named(name, tmp_path):
     with pytest.raises(ValueError, match="split='val'.*train, test"):
         getattr(digit_scenes, name)(split='val', data_root=str(tmp_path), lazy_init=True)
+
+
+def test_images_of_scenes_have_a_folder_for_each_set_of_options(tmp_path):
+    for folder, digits in (('single', (1, 1)), ('many', (2, 3))):
+        options = dict(num_train=3, num_test=1, digits=digits)
+        data = digit_scenes.DigitScenesImages(
+            data_root=str(tmp_path), folder=folder, options=options, pipeline=[]
+        )
+        paths = [Path(data[i]['img_path']) for i in range(len(data))]
+        assert [path.name for path in paths] == ['000000.png', '000001.png', '000002.png']
+        coco = json.loads((tmp_path / folder / 'scenes/coco/instances_training.json').read_text())
+        assert len(coco['annotations']) <= 3 * digits[1]
+    assert 'gt_label' not in data[0]
 
 
 def test_an_unknown_part_is_named(tmp_path):

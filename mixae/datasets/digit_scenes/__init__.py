@@ -9,12 +9,13 @@
 from mixae.errors import DataError
 
 from .build import Options, draw_picture, prepare
-from .datasets import DigitScenes, DigitScenesCoco, DigitScenesSeg
+from .datasets import DigitScenes, DigitScenesCoco, DigitScenesImages, DigitScenesSeg
 
 __all__ = [
     'DigitScenes',
     'DigitScenesCoco',
     'DataError',
+    'DigitScenesImages',
     'DigitScenesSeg',
     'Options',
     'draw_picture',

@@ -94,6 +94,45 @@ class DigitScenes(_DefaultRoot, BaseDataset):
 
 
 @DATASETS.register_module()
+class DigitScenesImages(_DefaultRoot, BaseDataset):
+    """Scenes of any number of digits without their labels, for pre-training: 128x128 by default.
+
+    Args:
+        split (str): 'train' or 'test'.
+        data_root (str): As in :class:`DigitScenes`.
+        folder (str): Below ``data_root``: a folder holds scenes of one set of options, so scenes
+            of other options need one of their own. Defaults to '', where detection has its.
+        options (dict, optional): Changes to the default options of the part 'scenes'.
+        **kwargs: Arguments of mmpretrain's ``BaseDataset``.
+
+    Raises:
+        ConfigError, DataError: As in :class:`DigitScenes`.
+    """
+
+    METAINFO = {}
+
+    def __init__(
+        self,
+        split: str = 'train',
+        data_root: str = '',
+        folder: str = '',
+        options: dict | None = None,
+        **kwargs,
+    ) -> None:
+        self.split = check_split(split)
+        self.options = dict(options or {})
+        make_options('scenes', **self.options)
+        root = str(find_root(data_root) / folder)
+        super().__init__(ann_file='', data_root=root, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Paths of all scenes; makes or checks the data first."""
+        where = prepare('scenes', self.data_root, splits=(self.split,), **self.options)
+        paths = sorted((where / 'images' / FOLDERS[self.split]).glob('*.png'))
+        return [dict(img_path=str(path)) for path in paths]
+
+
+@DATASETS.register_module()
 class DigitScenesCoco(_DefaultRoot, CocoDataset):
     """Several digits a scene with exact boxes and visible masks, for detection: 128x128 by default.
 

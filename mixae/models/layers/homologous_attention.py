@@ -144,6 +144,12 @@ def logits(q_MHNd: Tensor, k_MHNd: Tensor) -> Tensor:
         return (q_MHNd.float() * scale) @ k_MHNd.float().transpose(-2, -1)
 
 
+def class_attention(attn: nn.Module, x_BND: Tensor) -> Tensor:
+    """Attention of the class token, the first, to all others, by head: (B, H, N - 1)."""
+    q_BHNd, k_BHNd, _ = project(attn, x_BND)
+    return logits(q_BHNd[:, :, :1], k_BHNd).softmax(dim=-1)[:, :, 0, 1:]
+
+
 def topk_mask(logits_MHNN: Tensor, topk: int) -> Tensor:
     """Keys that stay, (M, H, N, N) bool: every key at or above the query's K-th largest logit."""
     return logits_MHNN >= kth_largest(logits_MHNN, topk)

@@ -1,0 +1,250 @@
+"""Mutual information of a pre-training checkpoint's tokens and masked patches, with a record.
+
+Shape legend: B images, G images a group, L patches an image, V visible patches an image.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.models import MAE
+from torch import Tensor, nn
+
+from mixae.checkpoints.whole_models import load_model
+from mixae.derive import derive
+from mixae.derive.components import is_model
+from mixae.engine.hooks.provenance import describe_variant
+from mixae.errors import CheckpointError, ConfigError, DataError
+from mixae.evaluation.analysis import (
+    SCRATCH,
+    analysis_record,
+    build_loader,
+    describe_data,
+    find_device,
+    initialise,
+    origin_of,
+    resolve,
+)
+from mixae.evaluation.mutual_information.estimators import (
+    Batch,
+    InformationProbe,
+    PatchCoordinates,
+    fit_probe,
+    measure,
+)
+from mixae.files import check_folder
+from mixae.models.backbones.vit import MaskedViT
+from mixae.models.layers.masking import draw_order
+from mixae.models.layers.mixing import check_group, group_size
+from mixae.models.selfsup.imae import IMAE
+from mixae.models.selfsup.mixedae import MixedAE
+from mixae.registry import MODELS
+from mixae.results.names import settings_apart
+from mixae.results.record import metric, write_record
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How the bounds are measured; all of it is ours.
+
+    Attributes:
+        steps (int): Of fitting the probe.
+        batch_size (int): Images a step; the ceiling of InfoNCE follows from it.
+        components (int): Principal components of a patch that are predicted.
+        seed (int): Of masks, the order of images and the probe.
+
+    Raises:
+        ConfigError: A value out of its range.
+    """
+
+    steps: int = 600
+    batch_size: int = 128
+    components: int = 16
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value < (name != 'seed'):
+                raise ConfigError(f'{name}={value}: expected a positive whole number.')
+
+
+def mutual_information(
+    config: Config,
+    checkpoint: str,
+    data: Config,
+    protocol: Protocol,
+    *,
+    folder: str | Path | None = None,
+    budget: str | None = None,
+) -> dict[str, float]:
+    """Both bounds of one checkpoint, and a run record.
+
+    Args:
+        config (Config): The pre-training config of an MAE or a :class:`MixedAE`, as it was trained.
+        checkpoint (str): Its checkpoint, or 'scratch' for random weights.
+        data (Config): A config of frozen features: ``train_features`` is what the probe is fitted
+            on, ``test_dataloader`` what is measured.
+        protocol (Protocol): The options.
+        folder (str | Path, optional): Where the record goes. Defaults to None, nowhere.
+        budget (str, optional): In words, for the record.
+
+    Returns:
+        dict: As :func:`measure`.
+
+    Raises:
+        ConfigError: Another model, a mask ratio that leaves no group, a data config without the
+            splits.
+        CheckpointError: A checkpoint of another method or setting, or one that does not fit.
+        DataError: A split with fewer images than a batch.
+    """
+    if folder is not None:
+        check_folder(folder)
+    if not is_model(config, MAE) or is_model(config, IMAE):
+        raise ConfigError(
+            f'model.type={config.model.type!r}: mutual information is measured of MAE and '
+            'mixae.MixedAE.'
+        )
+    _check_origin(config, checkpoint)
+    config = derive(config, cuda=False)[0]
+    data = resolve(data, 'train_features', 'test_dataloader')
+    groups = _groups(config, protocol.batch_size)
+    torch.manual_seed(protocol.seed)
+    device = find_device()
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        if checkpoint == SCRATCH:
+            model = MODELS.build(config.model)
+            initialise(model)
+        else:
+            model = load_model(config.model, checkpoint)
+        preprocessor = MODELS.build(data.model.data_preprocessor).to(device)
+    model = model.to(device).eval()
+    L = model.backbone.num_patches
+    sampler = dict(type='DefaultSampler', shuffle=True)
+    # Both in random order: a data set may be sorted by class, and negatives are of the batch.
+    shared = dict(batch_size=protocol.batch_size, drop_last=True, sampler=sampler)
+    loaders = {
+        name: build_loader(data[name], protocol.seed, **shared)
+        for name in ('train_features', 'test_dataloader')
+    }
+    for name, loader in loaders.items():
+        if not len(loader):
+            raise DataError(
+                f'{name} has {len(loader.dataset)} images: the estimators need a batch of '
+                f'{protocol.batch_size} at least; lower --batch-size.'
+            )
+
+    def images(name: str) -> Iterator[Tensor]:
+        for batch in loaders[name]:
+            yield preprocessor(batch, False)['inputs']
+
+    coordinates = PatchCoordinates(model.head.patchify, protocol.components)
+    coordinates.fit(lambda: images('train_features'))
+
+    def batches(name: str, seed: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(seed)  # the same masks for every model
+        for inputs in images(name):
+            order_ML = draw_order(len(inputs) // groups, L, generator=generator)
+            ids_visible_BV = order_ML.reshape(len(inputs), L // groups).to(inputs.device)
+            tokens_BnD = _encode(model, inputs, ids_visible_BV)
+            yield Batch(tokens_BnD, ids_visible_BV, coordinates(inputs))
+
+    def endless() -> Iterator[Batch]:
+        epoch = 0
+        while True:
+            loaders['train_features'].sampler.set_epoch(epoch)
+            yield from batches('train_features', hash((protocol.seed, epoch)) % 2**32)
+            epoch += 1
+
+    started = time.perf_counter()
+    probe = InformationProbe(model.backbone.embed_dims, L, protocol.components, groups).to(device)
+    fit_probe(probe, islice(endless(), protocol.steps), protocol.steps)
+    found = measure(probe, batches('test_dataloader', protocol.seed))
+    found |= dict(variance_kept=coordinates.share, groups=groups)
+    if folder is not None:
+        fields = asdict(protocol)
+        fields.pop('seed')
+        defaults = asdict(Protocol())
+        changed = [f'{k}={v}' for k, v in fields.items() if v != defaults[k]]
+        record = analysis_record(
+            'mutual_information',
+            config,
+            checkpoint,
+            started,
+            protocol=dict(name='patch-information', version='; '.join(['1', *changed])),
+            dataset=describe_data(
+                data,
+                len(loaders['train_features'].dataset),
+                len(loaders['test_dataloader'].dataset),
+            ),
+            metrics={
+                # More of it makes the pretext task easier: the papers take less for better.
+                name: metric(found[name], 'nats', higher_is_better=False)
+                for name in ('barber_agakov', 'infonce', 'ceiling')
+            },
+            seed=protocol.seed,
+            budget=budget,
+            notes=describe(protocol, found),
+            extra=found,
+        )
+        write_record(record, folder)
+    return found
+
+
+def describe(protocol: Protocol, found: dict) -> str:
+    """What was measured, in words."""
+    return (
+        f'Nats a masked patch, {protocol.components} principal components '
+        f'({100 * found["variance_kept"]:.0f} % of the variance), mean over {found["images"]} '
+        f'held-out images in groups of {found["groups"]}; probe of {protocol.steps} steps of '
+        f'{protocol.batch_size} images; seed {protocol.seed}'
+    )
+
+
+def format_table(rows: dict[str, dict], notes: str) -> str:
+    """Bounds by name, in Markdown; the errors are standard errors over images."""
+    lines = ['| Encoder | Barber-Agakov | InfoNCE | ceiling (log N) |', '|---|---:|---:|---:|']
+    lines += [
+        f'| {name} | {row["barber_agakov"]:.3f} ± {row["barber_agakov_error"]:.3f} '
+        f'| {row["infonce"]:.3f} ± {row["infonce_error"]:.3f} | {row["ceiling"]:.3f} |'
+        for name, row in rows.items()
+    ]
+    return '\n'.join([*lines, '', f'{notes}.'])
+
+
+@torch.no_grad()
+def _encode(model: nn.Module, inputs: Tensor, ids_visible_BV: Tensor) -> Tensor:
+    if isinstance(model, MixedAE):
+        return model.encode(inputs, ids_visible_BV)
+    return model.backbone(inputs, ids_visible=ids_visible_BV)[0]
+
+
+def _groups(config: Config, batch_size: int) -> int:
+    """G: of an MAE that of the MixedAE with as many visible patches, so that masks are the same."""
+    ratio = config.model.get('mix_ratio', 0.25)
+    if not is_model(config, MixedAE):
+        ratio = 1 - config.model.backbone.get('mask_ratio', 0.75)
+    try:
+        groups = group_size(ratio)
+        check_group(batch_size, MaskedViT.dimensions(config.model.backbone)['num_patches'], groups)
+    except ValueError as error:
+        raise ConfigError(f'The masks of a group must tile an image: {error}') from error
+    return groups
+
+
+def _check_origin(config: Config, checkpoint: str) -> None:
+    """The method and the settings of a checkpoint are those of the config, where it tells them."""
+    origin = origin_of(checkpoint)
+    if origin['method'] in ('unknown', 'random'):
+        return
+    told = settings_apart(origin['method'], origin['variant'])
+    given = settings_apart(config.method, describe_variant(config))
+    if (origin['method'], told) != (config.method, given):
+        raise CheckpointError(
+            f'{checkpoint} was trained as {origin["method"]} {told}, but the config with its '
+            f'overrides is {config.method} {given}: give the config of that run.'
+        )

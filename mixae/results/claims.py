@@ -1,0 +1,438 @@
+"""What the two papers claim, and what run records say of it.
+
+A claim is about the difference of two rows of a column, or about the level of one. It is confirmed
+or refuted where the 95 % interval over seeds lies on one side, and not separable otherwise.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from textwrap import fill
+
+from mixae.results.compare import build_table
+from mixae.results.names import COLUMNS
+from mixae.results.paired import CONFIDENCE, paired_difference
+from mixae.results.record import RunRecord
+from mixae.results.rows import key_of
+from mixae.results.table import Cell, Column, Row, Table
+from mixae.results.watched import watched_metrics
+
+CONFIRMED, REFUTED = 'confirmed', 'refuted'
+UNDECIDED, NOT_RUN = 'not separable at this budget', 'not yet run'
+
+
+@dataclass(frozen=True)
+class RowOf:
+    """A row of a table: a method, and what of its settings is not the default."""
+
+    method: str
+    settings: Mapping = field(default_factory=dict)
+
+    def fits(self, row: Row) -> bool:
+        """Whether a row is this one, on whatever backbone and data."""
+        return (row.method, dict(row.variant)) == (self.method, dict(self.settings))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of a paper that records can bear on.
+
+    Attributes:
+        paper (str): Which, and where in it.
+        text (str): What it says, as a sentence.
+        columns (tuple[str]): Of the leaderboard; each is a line of the page.
+        row (RowOf): Whose.
+        base (RowOf, optional): The other one: the claim is about row minus base.
+        low (float): The difference, or the level, is above this in the column's unit. Defaults
+            to 0.
+        high (float): And below this. Defaults to no limit.
+        command (str): What makes the records.
+        note (str): What our test of it leaves open.
+    """
+
+    paper: str
+    text: str
+    columns: tuple[str, ...]
+    row: RowOf
+    command: str
+    base: RowOf | None = None
+    low: float = 0.0
+    high: float = math.inf
+    note: str = ''
+
+
+_MAE, _MIXEDAE, _IMAE = RowOf('mae'), RowOf('mixedae'), RowOf('imae')
+_NAIVE = RowOf('mixedae', dict(mode='global', contrast='off'))
+_ATTENTION = RowOf('mixedae', dict(contrast='off'))
+_CONTRAST = RowOf('mixedae', dict(mode='global'))
+_ORACLE = RowOf('mixedae', dict(mode='masked', contrast='off'))
+_ALONE = RowOf('imae', dict(distill='off'))
+_SUBORDINATE = RowOf('imae', dict(branches='subordinate'))
+
+
+def _suite(name: str) -> str:
+    return f'tools/run_suite.py configs/suites/{name}.py'
+
+
+_PARTS = _suite('ablations/digit_components')
+_STUDY = _suite('digit_scenes_study')
+_MANY = _suite('ablations/many_objects')
+_IMAE_PARTS = _suite('ablations/imae_components')
+_IMAE_SWEEPS = _suite('ablations/digit_imae_sweeps')
+_CIFAR = _suite('cifar10')
+_TRANSFER = ('linear', 'finetune')
+_DENSE = ('box_ap', 'mask_ap', 'miou')
+_FIRST, _SECOND, _THIRD = (f'MixedAE, mechanism {n}' for n in (1, 2, 3))
+
+
+def _share(value: float) -> RowOf:
+    return RowOf('imae', dict(mix=f'subordinate={value}'))
+
+
+def _same(value: float) -> RowOf:
+    return RowOf('imae', dict(same_class_ratio=value))
+
+
+CLAIMS = (
+    Claim(
+        _FIRST,
+        'Naive mixing raises the mutual information of input and target above that of MAE.',
+        ('mi_ba', 'mi_nce'),
+        _NAIVE,
+        _PARTS,
+        _MAE,
+        note='of encoded tokens and masked patches; see mutual_information.md for what theory '
+        'expects',
+    ),
+    Claim(
+        _FIRST,
+        'Naive mixing degrades MAE.',
+        (*_TRANSFER, *_DENSE),
+        _MAE,
+        _STUDY,
+        _NAIVE,
+    ),
+    Claim(
+        _SECOND,
+        'Homologous recognition prevents the rise of mutual information: it is below naive mixing.',
+        ('mi_ba', 'mi_nce'),
+        _NAIVE,
+        _PARTS,
+        _MIXEDAE,
+    ),
+    Claim(
+        _SECOND,
+        'Homologous recognition makes mixing better than naive mixing.',
+        (*_TRANSFER, *_DENSE),
+        _MIXEDAE,
+        _STUDY,
+        _NAIVE,
+    ),
+    Claim(
+        _SECOND,
+        'Attention and contrastive loss together are better than attention alone.',
+        _TRANSFER,
+        _MIXEDAE,
+        _PARTS,
+        _ATTENTION,
+    ),
+    Claim(
+        _SECOND,
+        'Attention and contrastive loss together are better than the loss alone.',
+        _TRANSFER,
+        _MIXEDAE,
+        _PARTS,
+        _CONTRAST,
+    ),
+    Claim(
+        'MixedAE, failure signature 1',
+        'TopK sampling accuracy is 70 to 80 % across layers with both parts.',
+        ('topk_accuracy',),
+        _MIXEDAE,
+        _PARTS,
+        low=70,
+        high=80,
+    ),
+    Claim(
+        'MixedAE, failure signature 1',
+        'Without the contrastive loss homologous attention isolates nothing: accuracy is below '
+        '60 %.',
+        ('topk_accuracy',),
+        _ATTENTION,
+        _PARTS,
+        high=60,
+    ),
+    Claim(
+        'MixedAE, results',
+        'MixedAE is better than MAE at the same number of images seen.',
+        (*_TRANSFER, *_DENSE),
+        _MIXEDAE,
+        _STUDY,
+        _MAE,
+    ),
+    Claim(
+        _THIRD,
+        'MixedAE is more aware of whole objects than MAE.',
+        ('attention_iou', 'attention_iou_best', 'patch_retrieval', 'corloc'),
+        _MIXEDAE,
+        _PARTS,
+        _MAE,
+    ),
+    Claim(
+        'MixedAE, open question 2',
+        'MixedAE keeps its gain over MAE where images hold many objects.',
+        ('box_ap50', 'mask_ap50', 'miou'),
+        _MIXEDAE,
+        _MANY,
+        _MAE,
+    ),
+    Claim(
+        'i-MAE, Table 1',
+        'i-MAE is better than MAE in fine-tuning.',
+        ('finetune',),
+        _IMAE,
+        _CIFAR,
+        _MAE,
+    ),
+    Claim(
+        'i-MAE, Table 2',
+        'i-MAE is better than MAE by linear probe.',
+        ('linear',),
+        _IMAE,
+        _CIFAR,
+        _MAE,
+    ),
+    Claim(
+        'i-MAE, Table 3',
+        'Same-class pairs raise the linear probe: ratio 1.0 is better than 0.0.',
+        ('linear',),
+        _same(1.0),
+        _CIFAR,
+        _same(0.0),
+    ),
+    Claim(
+        'i-MAE, Table 3',
+        'A same-class ratio of 0.5 is better in fine-tuning than 0.0.',
+        ('finetune',),
+        _same(0.5),
+        _CIFAR,
+        _same(0.0),
+    ),
+    Claim(
+        'i-MAE, Table 4',
+        "i-MAE's features are linearly separable: the regressor explains more than without "
+        'distillation.',
+        ('r2_after', 'cosine_after'),
+        _IMAE,
+        _STUDY,
+        _ALONE,
+    ),
+    Claim(
+        'i-MAE, Table 4',
+        'They are nearer to the clean features than the mixed encoding of MAE.',
+        ('r2_after', 'cosine_after'),
+        _IMAE,
+        _CIFAR,
+        _MAE,
+    ),
+    Claim(
+        'i-MAE, Table 5',
+        'Reconstructing both images is better than the subordinate image alone.',
+        _TRANSFER,
+        _IMAE,
+        _IMAE_PARTS,
+        _SUBORDINATE,
+    ),
+    Claim(
+        'i-MAE, Sec. 4.4, mix ratio',
+        'Separation is best with a share of the subordinate image near 0.3, and worse at 0.1.',
+        ('cosine_after', 'r2_after'),
+        _share(0.3),
+        _IMAE_SWEEPS,
+        _share(0.1),
+    ),
+    Claim(
+        'i-MAE, Sec. 4.4, mix ratio',
+        'Separation is best with a share of the subordinate image near 0.3, and worse at 0.45.',
+        ('cosine_after', 'r2_after'),
+        _share(0.3),
+        _IMAE_SWEEPS,
+        _share(0.45),
+    ),
+    Claim(
+        'i-MAE, Sec. 4.4, mask ratio',
+        'A lower mask ratio, 0.5, separates better than 0.75.',
+        ('cosine_after', 'r2_after'),
+        RowOf('imae', dict(mask_ratio=0.5)),
+        _IMAE_SWEEPS,
+        _IMAE,
+        note='separability is measured at a mask ratio of 0.75 for both',
+    ),
+    Claim(
+        'i-MAE, Sec. 4.4, backbone',
+        'Larger backbones are not necessary on small data sets.',
+        (),
+        _IMAE,
+        'tools/train.py configs/imae/vitt_cifar10_2000e.py --cfg-options model.backbone.arch=small',
+        note='no column compares backbones: the leaderboard never does',
+    ),
+    Claim(
+        'i-MAE, Fig. 5',
+        "i-MAE's weights are sparser than MAE's: more of them are below 0.01.",
+        ('features:small_weights',),
+        _IMAE,
+        'tools/analysis/features.py',
+        _MAE,
+    ),
+    Claim(
+        'i-MAE, Fig. 5',
+        "i-MAE's attention is wider than MAE's: its class token spreads over more patches.",
+        ('features:attention_entropy',),
+        _IMAE,
+        'tools/analysis/features.py',
+        _MAE,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What records say of one claim in one column at one budget."""
+
+    claim: Claim
+    verdict: str
+    column: str = ''
+    budget: str = ''
+    value: str = ''
+
+
+def judge(low: float, high: float, claim: Claim) -> str:
+    """The verdict on an interval: all of it where the claim says, none of it, or neither."""
+    if claim.low < low and high < claim.high:
+        return CONFIRMED
+    if high < claim.low or low > claim.high:
+        return REFUTED
+    return UNDECIDED
+
+
+def findings(records: Sequence[RunRecord], claims: Sequence[Claim] = CLAIMS) -> list[Finding]:
+    """Every claim with what records say of it, at least one finding for each."""
+    table = _table(records, claims)
+    found = []
+    for claim in claims:
+        own = [one for name in claim.columns if table for one in _in_column(table, claim, name)]
+        found += own or [Finding(claim, NOT_RUN)]
+    return found
+
+
+def _table(records: Sequence[RunRecord], claims: Sequence[Claim]) -> Table | None:
+    """The table of all columns that claims name and records fill; None where there is none."""
+    there = {(record['task'], name) for record in records for name in record['metrics']}
+    there |= {('pretrain', name) for record in records for name in watched_metrics(record)}
+
+    def is_there(name: str) -> bool:
+        if name not in COLUMNS:
+            return tuple(name.split(':')) in there
+        kind = COLUMNS[name]
+        return any(task in kind.tasks and metric in kind.metrics for task, metric in there)
+
+    names = [name for name in dict.fromkeys(n for c in claims for n in c.columns) if is_there(name)]
+    return build_table(records, columns=names) if names else None
+
+
+def _in_column(table: Table, claim: Claim, name: str) -> list[Finding]:
+    found = []
+    for column in (one for one in table.columns if one.kind.key == name):
+        rows = [row for row in table.rows if column.id in row.cells]
+        for row in (row for row in rows if claim.row.fits(row)):
+            cell = row.cells[column.id]
+            if claim.base is None:
+                found.append(_level(claim, column, row, cell))
+                continue
+            for base in (one for one in rows if claim.base.fits(one)):
+                if _setting(base) == _setting(row) and _comparable(cell, base.cells[column.id]):
+                    found.append(_difference(claim, column, row, cell, base.cells[column.id]))
+    return [finding for finding in found if finding is not None]
+
+
+def _setting(row: Row) -> str:
+    """What two rows must share to be compared: backbone, data, images seen, labels."""
+    pretraining = row.pretraining or {}
+    return key_of(
+        row.backbone,
+        *(pretraining.get(name) for name in ('dataset', 'images_seen', 'part')),
+        row.labels_in_pretraining,
+    )
+
+
+def _comparable(cell: Cell, base: Cell) -> bool:
+    return cell.protocol == base.protocol
+
+
+def _level(claim: Claim, column: Column, row: Row, cell: Cell) -> Finding:
+    values = list(cell.by_seed.values())
+    mean = statistics.fmean(values)
+    # The interval of a mean is that of its differences from nothing.
+    difference = paired_difference(cell.by_seed, dict.fromkeys(cell.by_seed, 0.0))
+    return _finding(claim, column, row, f'{mean:.{column.digits}f}', difference)
+
+
+def _difference(claim: Claim, column: Column, row: Row, cell: Cell, base: Cell) -> Finding | None:
+    difference = paired_difference(cell.by_seed, base.by_seed)
+    if difference is None:
+        return None
+    digits = column.digits
+    value = f'{cell.mean:.{digits}f} against {base.mean:.{digits}f}: {difference.mean:+.{digits}f}'
+    return _finding(claim, column, row, value, difference)
+
+
+def _finding(claim: Claim, column: Column, row: Row, value: str, difference) -> Finding:
+    if math.isfinite(difference.half):
+        value += f' ± {difference.half:.{column.digits}f}'
+    seeds = f'{difference.pairs} seed{"s" if difference.pairs > 1 else ""}'
+    low, high = difference.mean - difference.half, difference.mean + difference.half
+    unit = f' ({column.unit})' if column.unit else ''
+    title = f'{column.kind.header}{unit}, {column.dataset}'
+    seen = (row.pretraining or {}).get('images_seen')
+    budget = f'{row.backbone_text}; {row.pretraining_text}'
+    budget += f' ({seen:,} images seen)' if seen else ''
+    return Finding(claim, judge(low, high, claim), title, f'{budget}; {seeds}', value)
+
+
+def claims_page(records: Sequence[RunRecord], claims: Sequence[Claim] = CLAIMS) -> str:
+    """The page in Markdown: a section for each claim, after a summary."""
+    found = findings(records, claims)
+    counts = {
+        verdict: sum(one.verdict == verdict for one in found)
+        for verdict in (CONFIRMED, REFUTED, UNDECIDED, NOT_RUN)
+    }
+    lines = [
+        '# Claims of the papers, and what was measured',
+        '',
+        fill(
+            'Generated by `tools/analysis/claims.py` from run records; do not edit. A claim holds '
+            'for a budget and a data set: small ones, here. Intervals are of '
+            f"{100 * CONFIDENCE:.0f} %, over differences of runs with the same seed (Student's t). "
+            '*Confirmed* and *refuted*: the whole interval lies on one side. *Not separable*: it '
+            'does not, or there is one seed alone.',
+            100,
+        ),
+        '',
+        f'{len(claims)} claims; findings: '
+        + ', '.join(f'{count} {verdict}' for verdict, count in counts.items())
+        + '.',
+    ]
+    for claim in claims:
+        own = [one for one in found if one.claim is claim]
+        lines += ['', f'## {claim.paper}', '', claim.text, '', f'Command: `{claim.command}`', '']
+        if claim.note:
+            lines += [f'Note: {claim.note}.', '']
+        if own[0].verdict == NOT_RUN:
+            lines.append(f'**{NOT_RUN}**')
+            continue
+        lines += ['| Verdict | Column | Measured | Budget |', '| --- | --- | --- | --- |']
+        lines += [
+            f'| **{one.verdict}** | {one.column} | {one.value} | {one.budget} |' for one in own
+        ]
+    return '\n'.join(lines) + '\n'

@@ -1,0 +1,28 @@
+#!/usr/bin/env python
+"""Write the page of the papers' claims: what records say of each."""
+
+import argparse
+
+from mixae.engine.launch import run_tool
+from mixae.files import check_output, write_whole
+from mixae.results.claims import claims_page
+from mixae.results.record import read_records
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add('records', nargs='*', help='folders that hold run records, or record files')
+    add('--out', metavar='PATH', help='the page (default: the terminal)')
+    args = parser.parse_args(argv)
+    if args.out:
+        check_output(args.out)
+    page = claims_page(read_records(args.records) if args.records else [])
+    if args.out:
+        write_whole(args.out, page)
+    else:
+        print(page, end='')
+
+
+if __name__ == '__main__':
+    run_tool(main)

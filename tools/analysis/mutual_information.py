@@ -1,0 +1,50 @@
+#!/usr/bin/env python
+"""Bound the mutual information of an image's encoded tokens and its masked patches."""
+
+import argparse
+from dataclasses import fields
+
+from mixae.engine.launch import read_config, run_tool
+from mixae.engine.options import add_options_argument
+from mixae.evaluation.mutual_information.command import (
+    Protocol,
+    describe,
+    format_table,
+    mutual_information,
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    add = parser.add_argument
+    add('config', help='pre-training config of an MAE or a MixedAE, with its overrides')
+    add('checkpoint', help="its checkpoint, or 'scratch' for random weights")
+    add('--data', required=True, help='config of a kNN or linear probe: its two splits')
+    add('--steps', type=int, help='of fitting the probe')
+    add('--batch-size', type=int, help='images per step; sets the ceiling of InfoNCE')
+    add('--components', type=int, help='principal components of a patch')
+    add('--seed', type=int, help='of masks, order and probe')
+    add('--records', metavar='FOLDER', help='write a run record here')
+    add('--budget', metavar='TEXT', help='what was spent, for the record')
+    add_options_argument(parser, '--cfg-options', 'the config')
+    add_options_argument(parser, '--data-options', 'the data config')
+    parser.set_defaults(**{field.name: field.default for field in fields(Protocol)})
+    args = parser.parse_args(argv)
+    protocol = Protocol(**{field.name: getattr(args, field.name) for field in fields(Protocol)})
+    config = read_config(args.config, args.cfg_options)
+    data = read_config(args.data, args.data_options)
+    found = mutual_information(
+        config,
+        args.checkpoint,
+        data,
+        protocol,
+        folder=args.records,
+        budget=args.budget or None,
+    )
+    print(format_table({args.checkpoint: found}, describe(protocol, found)))
+
+
+if __name__ == '__main__':
+    run_tool(main)
