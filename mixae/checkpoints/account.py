@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mixae.checkpoints.account_form import KEY
 from mixae.checkpoints.read import read_checkpoint
+from mixae.errors import ConfigError
 from mixae.files import file_sha256
 
 # A checkpoint that says nothing of itself may have started from anything.
@@ -36,7 +37,8 @@ def pretraining_block(checkpoint: str | Path, told: dict) -> dict:
         told (dict): Its account of itself, under ``'mixae'``; may be empty.
     """
     unknown = dict.fromkeys(PRETRAINING_FIELDS)
-    unknown |= dict(dataset='unknown', labels_in_pretraining=False)
+    # Whether labels were used is not known of a checkpoint that says nothing of itself.
+    unknown |= dict(dataset='unknown', labels_in_pretraining=None)
     known = {k: told[k] for k in PRETRAINING_FIELDS if told.get(k) is not None}
     own = dict(checkpoint=Path(checkpoint).name, sha256=file_sha256(checkpoint))
     length = length_run(told) or ''
@@ -54,6 +56,34 @@ def read_origin(checkpoint: str | Path) -> dict:
         curves=told.get('curves'),
         pretraining=pretraining_block(checkpoint, told),
     )
+
+
+CARD = {'method': str, 'dataset': str, 'epochs': (int, float), 'labels': bool, 'source': str}
+
+
+def with_card(origin: dict, card: Mapping) -> dict:
+    """What a checkpoint of others does not tell, told by whoever evaluates it.
+
+    Args:
+        origin (dict): Of :func:`read_origin`.
+        card (Mapping): 'method' (its name in tables), 'dataset' (of its pre-training), 'epochs',
+            'labels' (whether its pre-training saw labels) and 'source' (where the weights are
+            from). What is left out stays unknown.
+
+    Raises:
+        ConfigError: An entry that there is not, or one of a wrong type.
+    """
+    for key, value in card.items():
+        if key not in CARD or not isinstance(value, CARD[key]):
+            raise ConfigError(
+                f'encoder_card.{key}={value!r}: expected method, dataset and source (texts), '
+                'epochs (a number) and labels (True or False).'
+            )
+    pretraining = dict(origin['pretraining'] or {})
+    names = dict(dataset='dataset', epochs='epochs', labels='labels_in_pretraining')
+    told = {name: card[key] for key, name in names.items() if key in card}
+    told |= dict(source=card['source']) if 'source' in card else {}
+    return {**origin, 'method': card.get('method', origin['method']), 'pretraining': pretraining | told}
 
 
 def length_run(account: Mapping) -> str | None:

@@ -121,7 +121,7 @@ def _measured_row(record: RunRecord) -> Row:
         settings_apart(record['method'], record['variant']),
         record['backbone'],
         pretraining and {name: pretraining.get(name) for name in names},
-        bool(pretraining and pretraining['labels_in_pretraining']),
+        pretraining['labels_in_pretraining'] if pretraining else False,
     )
 
 

@@ -25,6 +25,11 @@ from mixae.results.table import parse_columns
 from mixae.results.write import PUBLISHED
 
 SCRATCH = 'scratch'
+FILE = 'file:'
+
+# What a protocol says of the encoder, whichever it is.
+PROTOCOL = ('out_type', 'out_indices', 'final_norm', 'norm_outputs', 'img_size', 'drop_path_rate')
+PROTOCOL += ('frozen', 'with_cp', 'pretrained')
 
 # What may stand in a suite and in its groups, and what must.
 _LIST, _NUMBER = (list, tuple), (int, float)
@@ -34,6 +39,7 @@ _RUN = dict(title=str, config=str, options=dict, seconds=_NUMBER, gpus=int)
 _ANALYSIS = dict(title=str, tool=str, of=str, arguments=_LIST, seconds=_NUMBER)
 _BAR = dict(gain=_NUMBER, least=_NUMBER)
 _GROUPS = {
+    'encoders': (dict(title=str, model=str, checkpoint=str, part=str, model_args=dict, card=dict), ()),
     'pretrain': (dict(**_RUN, teacher=str, seeds=_LIST), ('config',)),
     'evaluate': (
         dict(**_RUN, tool=str, scratch=str, scratch_title=str, only=_LIST, also_at=_LIST),
@@ -54,7 +60,8 @@ class Run:
         tool (str): 'train' and 'test' (tools/train.py, tools/test.py), or for a tool below
             tools/analysis what it leaves: 'analysis' (run records) or 'picture' (a PNG).
         target (str): The config, or the tool below tools/analysis, from the checkout's root.
-        start (str): The run whose checkpoint it starts from, 'scratch', or '' for a pre-training.
+        start (str): The run whose checkpoint it starts from, 'scratch', 'file:PATH' for a
+            checkpoint of others, or '' for a pre-training.
         epoch (int): Of the checkpoint that it starts from; 0 for the last.
         teacher (str): The run whose checkpoint is the teacher, or ''.
         uses (tuple): Further runs whose checkpoints ``arguments`` name.
@@ -85,7 +92,11 @@ class Run:
     def needs(self) -> tuple[str, ...]:
         """The runs that must be done before."""
         names = (self.start, self.teacher, *self.uses)
-        return tuple(name for name in dict.fromkeys(names) if name not in ('', SCRATCH))
+        return tuple(
+            name
+            for name in dict.fromkeys(names)
+            if name not in ('', SCRATCH) and not name.startswith(FILE)
+        )
 
     @property
     def is_analysis(self) -> bool:
@@ -374,13 +385,21 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
     for name, entry in cfg['evaluate'].items():
         if entry['tool'] not in ('train', 'test'):
             raise SuiteError(f"evaluate.{name}: tool={entry['tool']!r}; 'train' or 'test'.")
-        if unknown := set(entry.get('only', ())) - {*cfg['pretrain'], SCRATCH}:
-            raise SuiteError(f'evaluate.{name}: only={sorted(unknown)} are no rows of pretrain.')
+        if unknown := set(entry.get('only', ())) - {*cfg['pretrain'], *cfg['encoders'], SCRATCH}:
+            raise SuiteError(f'evaluate.{name}: only={sorted(unknown)} are no rows.')
+    rows |= {row: entry.get('title', row) for row, entry in cfg['encoders'].items()}
     for row in (*rows, SCRATCH):
         for name, entry in cfg['evaluate'].items():
             if row not in entry.get('only', (row,)):
                 continue
             title = entry.get('title', name)
+            if row in cfg['encoders']:
+                start, options = _of_encoder(cfg['encoders'][row], entry)
+                entry = {**entry, 'options': {**options, **entry.get('options', {})}}
+                yield of_config(
+                    row, name, f'{title} of {rows[row]}', entry['tool'], entry, start=start
+                )
+                continue
             if row == SCRATCH:
                 title = entry.get('scratch_title', f'{title} from scratch')
                 more = dict(start=SCRATCH, target=entry.get('scratch', entry['config']))
@@ -391,6 +410,30 @@ def _runs_of_seed(cfg: dict, seed: int, gpus: int | None) -> Iterator[Run]:
                 epoch = _epoch_at(share, pretrained[row], name)
                 what, at = f'{name}_at_{epoch}', f'{title} after epoch {epoch}'
                 yield of_config(row, what, at, entry['tool'], entry, epoch=epoch, **more)
+
+
+def _of_encoder(encoder: Mapping, entry: Mapping) -> tuple[str, dict]:
+    """What an evaluation of an encoder of others starts from, and the overrides of its config.
+
+    A ``model`` of timm takes the place of the config's backbone and keeps what the protocol says of
+    it: which features, frozen or not, drop path. Without one the config's ViT reads the checkpoint.
+    """
+    checkpoint = encoder.get('checkpoint', 'hub')
+    if 'model' not in encoder and checkpoint == 'hub':
+        raise SuiteError('encoders: give a model of timm, a checkpoint, or both.')
+    options = {'encoder_card': dict(encoder['card'])} if encoder.get('card') else {}
+    if 'model' in encoder:
+        backbone = read_config(ROOT / entry['config']).model.backbone
+        kept = {key: backbone[key] for key in PROTOCOL if key in backbone}
+        kept |= {key: encoder[key] for key in ('model_args',) if key in encoder}
+        if 'part' in encoder:
+            kept['pretrained_part'] = encoder['part']
+        options['model.backbone'] = dict(
+            _delete_=True, type='mixae.TimmEncoder', model=encoder['model'], **kept
+        )
+    elif 'part' in encoder:
+        options['model.backbone.pretrained_part'] = encoder['part']
+    return f'{FILE}{checkpoint}', options
 
 
 def _epoch_at(share: float, pretraining: Run, name: str) -> int:

@@ -11,7 +11,7 @@ from mixae.engine.work_dir import checkpoints, set_aside
 from mixae.errors import BusyError, OutputError, SuiteError
 from mixae.files import LOCK, file_sha256, lock_folder, write_whole
 from mixae.results.record import SUFFIX, read_record
-from mixae.suite.plan import SCRATCH, Run, Suite
+from mixae.suite.plan import FILE, SCRATCH, Run, Suite
 
 
 class Folder:
@@ -60,7 +60,8 @@ class Folder:
 
     def settings(self, run: Run) -> dict[str, str]:
         """What decides a run's result, by name: settings of the config or arguments of the tool."""
-        settings = {'start': SCRATCH if run.start == SCRATCH else 'pretrain'}
+        given = run.start == SCRATCH or run.start.startswith(FILE)
+        settings = {'start': run.start if given else 'pretrain'}
         if run.is_analysis:
             settings |= {'tool': run.target, 'arguments': ' '.join(run.arguments)}
         for name, config in run.configs.items():
@@ -75,6 +76,9 @@ class Folder:
         content = [run.target, list(run.arguments)] if run.is_analysis else []
         content += [*run.digests, run.tool, run.start == SCRATCH]
         content += [run.epoch] if run.epoch else []
+        if run.start.startswith(FILE):
+            path = Path(self.start(run))
+            content += [run.start, self.sha256(path) if path.is_file() else None]
         content += [self.sha256(self.output(self.suite[name])) for name in run.needs]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -112,6 +116,8 @@ class Folder:
         """The checkpoint that a run starts from, 'scratch' or ''; '<name>' before it is there."""
         if run.start in ('', SCRATCH):
             return run.start
+        if run.start.startswith(FILE):
+            return run.start.removeprefix(FILE)
         last = self.checkpoint(run.start)
         if not run.epoch or last.startswith('<'):
             return last

@@ -1,6 +1,12 @@
 # Beside the usual evaluations, the probes of docs/probes.md.
 _base_ = ['digit_scenes_evaluations.py']
 evaluate = dict(
+    knn=dict(
+        title='kNN',
+        tool='test',
+        config='configs/transfer/digit_scenes/vitmini_knn.py',
+        scratch_title='kNN of a random encoder',
+    ),
     sweep=dict(
         title='linear probe, best of a sweep',
         tool='train',

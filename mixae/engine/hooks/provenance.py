@@ -16,7 +16,7 @@ from torch.utils.flop_counter import (
     sdpa_flop_count,
 )
 
-from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin
+from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin, with_card
 from mixae.engine.resume import SCHEDULE, describe_schedule
 from mixae.models.backbones.vit import ARCHS
 from mixae.registry import HOOKS
@@ -57,6 +57,8 @@ class ProvenanceHook(Hook):
         if pretrained != 'scratch':
             # A resumed run's checkpoint says what the run started from.
             self.origin = UNKNOWN_ORIGIN if runner._resume else read_origin(pretrained)
+            if not runner._resume and (card := runner.cfg.get('encoder_card')):
+                self.origin = with_card(self.origin, card)
 
     def before_train(self, runner: Runner) -> None:
         self._clock = time.perf_counter()
@@ -201,11 +203,15 @@ def describe_variant(cfg: Config) -> dict:
 
 
 def describe_backbone(backbone: dict) -> dict:
-    """``arch``, ``patch_size`` and ``img_size`` of a :class:`MaskedViT` config.
+    """``arch``, ``patch_size`` and ``img_size`` of an encoder's config.
 
     Sides that differ are written as '64x32', height first; channels other than 3 belong to the
     arch.
     """
+    if 'model' in backbone:  # timm's name says the architecture
+        found = TimmEncoder.dimensions(backbone)
+        name = backbone['model'].removeprefix('timm:').partition('.')[0]
+        return dict(arch=name, patch_size=found['patch_size'], img_size=found['img_size'])
     arch = backbone.get('arch', 'b')
     if isinstance(arch, str):
         names = {'deit-tiny': 'Ti', 'deit-small': 'S', 'mini': 'Mini'}

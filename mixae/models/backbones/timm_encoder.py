@@ -151,8 +151,13 @@ class TimmEncoder(BaseModule):
 
     @classmethod
     def derive(cls, options: dict, facts) -> None:
-        """The data preprocessor's mean and standard deviation are the encoder's."""
+        """The data preprocessor's mean and standard deviation are the encoder's.
+
+        Weights of the hub are downloaded here, so that the record has the hash of their file.
+        """
         model = _described(options)
+        if options.get('pretrained') == HUB:
+            options['pretrained'] = facts.cfg.pretrained = download(options['model'])
         if options.get('out_indices') == 'auto':
             depth = len(model.feature_info)
             plain = hasattr(model, 'num_prefix_tokens')
@@ -171,12 +176,10 @@ class TimmEncoder(BaseModule):
 
     def init_weights(self) -> None:
         """Load ``pretrained``; timm's models initialise themselves when they are built."""
-        if self.pretrained == HUB:
-            self.load(_download(self.name), f'the weights of {self.name}')
-        elif self.pretrained is not None:
-            content = read_checkpoint(self.pretrained)
-            state, layout, _ = find_encoder(content, self.pretrained, self.pretrained_part)
-            self.load(to_timm(state, layout), self.pretrained, layout)
+        if self.pretrained is not None:
+            path = download(self.name) if self.pretrained == HUB else self.pretrained
+            state, layout, _ = find_encoder(read_checkpoint(path), path, self.pretrained_part)
+            self.load(to_timm(state, layout), path, layout)
 
     def load(self, state: dict[str, Tensor], source: str, layout: str = 'timm') -> None:
         """Load an encoder's weights, and check the load.
@@ -386,29 +389,29 @@ def _on_meta(name: str, args: tuple) -> nn.Module:
         return create(name, dict(args))
 
 
-def _download(name: str) -> dict[str, Tensor]:
-    """The weights that timm has under a name, by timm's own loader.
+def download(name: str) -> str:
+    """The file of the weights that timm has under a name, from its cache or the network.
 
     Raises:
         ConfigError: No weights, or no network.
     """
-    from timm.models import load_state_dict_from_hf
-    from timm.models._builder import _resolve_pretrained_source
+    from huggingface_hub import hf_hub_download
     from timm.models._hub import download_cached_file
 
     name = _checked_name(name)
     with torch.device('meta'):
         cfg = _build(name, {}).pretrained_cfg
-    source, where = _resolve_pretrained_source(cfg)
     try:
-        if source == 'hf-hub':
-            return load_state_dict_from_hf(*where, weights_only=True)
-        if source == 'url':
-            return read_checkpoint(download_cached_file(where))['state_dict']
+        if cfg.get('hf_hub_id'):
+            # Safetensors hold no code; the reader refuses it in anything else.
+            files = [cfg['hf_hub_filename']] if cfg.get('hf_hub_filename') else []
+            return hf_hub_download(cfg['hf_hub_id'], (files or ['model.safetensors'])[0])
+        if cfg.get('url'):
+            return str(download_cached_file(cfg['url']))
     except OSError as error:
         raise ConfigError(
-            f'The weights of {name} cannot be downloaded ({type(error).__name__}: {error}). Give '
-            'a local file: --pretrained FILE.'
+            f'The weights of {name} cannot be downloaded ({type(error).__name__}). Give a local '
+            'file: --pretrained FILE.'
         ) from error
     raise ConfigError(f'timm has no weights for {name!r}: give a file, --pretrained FILE.')
 

@@ -25,7 +25,7 @@ def all_visible(value):
 
 def row_labels(row: Row) -> tuple[str, ...]:
     """The texts of a row's first columns, in the order of `LABELS`; unescaped."""
-    mark = ' †' if row.labels_in_pretraining else ''
+    mark = {True: ' †', None: ' ‡'}.get(row.labels_in_pretraining, '')
     return (
         row.method_text + mark,
         row.variant_text,
@@ -142,6 +142,8 @@ def _notes_on_cells(table: Table) -> Iterator[str]:
         yield '"vs MAE": the source gives the difference from its MAE, not the level.'
     if any(row.labels_in_pretraining for row in table.rows):
         yield '†: labels were used in pre-training.'
+    if any(row.labels_in_pretraining is None for row in table.rows):
+        yield '‡: it is not known whether labels were used in pre-training; ranked apart.'
 
 
 def _notes_on_costs(table: Table) -> Iterator[str]:

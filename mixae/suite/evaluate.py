@@ -1,0 +1,104 @@
+"""Any encoder through the usual evaluations: a suite made from a command line."""
+
+import argparse
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import timm
+
+from mixae.checkpoints.account import CARD
+from mixae.derive.checks import nearest
+from mixae.errors import ConfigError
+from mixae.files import ROOT, write_whole
+from mixae.suite.run import main
+
+BASES = ROOT / 'configs' / 'suites' / '_base_'
+# The columns that a task fills, where they are not named like it.
+COLUMNS = dict(sweep=['linear'], lbfgs=['linear'], ade20k=['miou'], coco=['box_ap', 'mask_ap'])
+
+
+def data_sets() -> list[str]:
+    """What there are evaluations for, by the names that ``--data`` takes."""
+    return sorted(path.stem.removesuffix('_probes') for path in BASES.glob('*_probes.py'))
+
+
+def tasks_of(data: str) -> list[str]:
+    """The evaluations of a data set, by the names that ``--tasks`` takes."""
+    from mixae.suite.plan import read_config
+
+    return list(read_config(BASES / f'{data}_probes.py').evaluate)
+
+
+def evaluate(args: argparse.Namespace) -> int:
+    """Write the suite of an encoder to its work directory, and run it.
+
+    Args:
+        args (argparse.Namespace): Of ``tools/evaluate.py``.
+
+    Returns:
+        int: The exit status of the suite.
+
+    Raises:
+        ConfigError: An encoder, data set, task or entry of the card that there is not.
+    """
+    encoder = describe(args.encoder, args.model, args.part, args.card)
+    name = args.name or re.sub(r'\W+', '_', Path(args.encoder).stem).strip('_')
+    if args.data not in data_sets():
+        raise ConfigError(f'--data {args.data}: expected one of {", ".join(data_sets())}.')
+    there = tasks_of(args.data)
+    for task in args.tasks:
+        if task not in there:
+            raise ConfigError(f'--tasks {task}{nearest(task, there)} There are {", ".join(there)}.')
+    folder = Path(args.work_dir or Path('work_dirs', 'evaluate', args.data))
+    folder.mkdir(parents=True, exist_ok=True)
+    suite = folder / f'{name}.py'
+    write_whole(suite, suite_text(name, encoder, args))
+    run = dict(suite=str(suite), work_dir=str(folder / name), seeds=args.seeds, gpus=None)
+    run |= dict(jobs=args.jobs, only=[], on_change=None, slurm=None, sbatch_args='')
+    return main(argparse.Namespace(**run, launcher='local', dry_run=args.dry_run))
+
+
+def describe(encoder: str, model: str | None, part: str | None, card: Sequence[str]) -> dict:
+    """The entry of a suite's ``encoders`` for a name of timm or a checkpoint."""
+    entry = {}
+    if Path(encoder).is_file():
+        entry['checkpoint'] = str(Path(encoder).resolve())
+        if model is not None:
+            entry['model'] = model
+    elif encoder.startswith(('timm:', 'hf-hub:')) or timm.is_model(encoder.partition('.')[0]):
+        entry['model'] = encoder
+    else:
+        raise ConfigError(
+            f'{encoder} is no checkpoint and no model of timm{nearest(encoder, timm.list_models())}'
+        )
+    if part is not None:
+        entry['part'] = part
+    told = {}
+    for item in card:
+        key, _, value = item.partition('=')
+        if key not in CARD:
+            raise ConfigError(f'--card {item}: expected KEY=VALUE with one of {", ".join(CARD)}.')
+        told[key] = json.loads(value.lower()) if key in ('labels', 'epochs') else value
+    return entry | (dict(card=told) if told else {})
+
+
+def suite_text(name: str, encoder: dict, args: argparse.Namespace) -> str:
+    """The suite's file: the tasks asked for, of one encoder, without a row from scratch."""
+    columns = [column for task in args.tasks for column in COLUMNS.get(task, [task])]
+    dropped = [task for task in tasks_of(args.data) if task not in args.tasks]
+    evaluate = {task: dict(only=[name]) for task in args.tasks} | dict.fromkeys(dropped)
+    lines = [
+        '# Written by tools/evaluate.py.',
+        f'_base_ = [{str(BASES / f"{args.data}_probes.py")!r}]',
+        f'title = {f"{name} on {args.data}"!r}',
+        f'encoders = {dict([(name, encoder)])!r}',
+        f'evaluate = {evaluate!r}',
+        f'columns = {list(dict.fromkeys(columns))!r}',
+        'checks = dict(_delete_=True)',
+        "published = 'none'",
+    ]
+    if args.data == 'digit_scenes':
+        lines.append("prepare = ['classification']")
+    return '\n'.join(lines) + '\n'

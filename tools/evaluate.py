@@ -1,0 +1,47 @@
+#!/usr/bin/env python
+"""Evaluate any encoder by the usual protocols: records and a table.
+
+ENCODER is a name of timm, whose weights are downloaded, or a local checkpoint. A checkpoint of a
+plain ViT needs nothing else; for another architecture give --model.
+"""
+
+import argparse
+import signal
+import sys
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('encoder', help='timm:NAME, hf-hub:USER/NAME, or a checkpoint')
+    parser.add_argument('--model', help='the name in timm of the architecture of a checkpoint')
+    parser.add_argument('--part', help="which encoder of a checkpoint with several: 'teacher'")
+    parser.add_argument('--data', default='digit_scenes', help='data set (default: %(default)s)')
+    parser.add_argument(
+        '--tasks', nargs='+', default=['linear', 'knn'], help='(default: linear knn)'
+    )
+    parser.add_argument(
+        '--card',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='what is known of the encoder: method, dataset, epochs, labels (true or false) and '
+        'source; what is left out is recorded as unknown',
+    )
+    parser.add_argument('--name', help='the name of the row (default: from the encoder)')
+    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='(default: 0)')
+    parser.add_argument('--jobs', type=int, help='runs at a time (default: as the machine allows)')
+    parser.add_argument('--work-dir', help='(default: work_dirs/evaluate/<data>)')
+    parser.add_argument('--dry-run', action='store_true', help='print the runs; run nothing')
+    return parser.parse_args()
+
+
+if __name__ == '__main__':
+    args = parse_args()
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from mixae.engine.launch import run_tool
+    from mixae.suite.evaluate import evaluate
+
+    run_tool(lambda: sys.exit(evaluate(args)), 'the same command goes on where it was')
