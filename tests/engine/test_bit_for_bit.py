@@ -122,6 +122,19 @@ def test_pre_training_goes_on_within_an_epoch(small_config, tmp_path, name):
     check(config, tmp_path, 9, 'iter_8', 'iter_12')
 
 
+def test_pre_training_on_images_on_the_device_goes_on_within_an_epoch(small_config, tmp_path):
+    """One override puts them there: nothing loads beside the run, and the samples repeat."""
+
+    def config():
+        cfg = small_config('mixedae/vitt_cifar10_2000e.py')
+        cfg.default_hooks.checkpoint.update(by_epoch=False, interval=4)
+        cfg.train_dataloader.dataset.type = 'mixae.DeviceDataset'
+        cfg.train_dataloader.num_workers = 2
+        return cfg
+
+    check(config, tmp_path, 9, 'iter_8', 'iter_12')
+
+
 # Detection and segmentation.
 
 
