@@ -83,7 +83,11 @@ def with_card(origin: dict, card: Mapping) -> dict:
     names = dict(dataset='dataset', epochs='epochs', labels='labels_in_pretraining')
     told = {name: card[key] for key, name in names.items() if key in card}
     told |= dict(source=card['source']) if 'source' in card else {}
-    return {**origin, 'method': card.get('method', origin['method']), 'pretraining': pretraining | told}
+    return {
+        **origin,
+        'method': card.get('method', origin['method']),
+        'pretraining': pretraining | told,
+    }
 
 
 def length_run(account: Mapping) -> str | None:

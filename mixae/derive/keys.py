@@ -12,7 +12,7 @@ KEYS = {
     'data_about': 'Name, description and split of the data, for records.',
     'budget': 'The compute budget in words, for records.',
     'pretrained': "Where a transfer run starts: a checkpoint, or 'scratch' for random weights.",
-    'encoder_card': 'What is known of an encoder of others: method, dataset, epochs, labels, source.',
+    'encoder_card': 'Of an encoder of others: method, dataset, epochs, labels, source.',
     'data_root': "Folder of the data; every data set whose data_root is 'auto' takes it.",
     'num_classes': 'Number of classes; heads and batch augmentations take it.',
     'train_features': 'Data loader of the training split for probes that read frozen features.',

@@ -12,6 +12,7 @@ from mixae.checkpoints.account import CARD
 from mixae.derive.checks import nearest
 from mixae.errors import ConfigError
 from mixae.files import ROOT, write_whole
+from mixae.suite.plan import read_config
 from mixae.suite.run import main
 
 BASES = ROOT / 'configs' / 'suites' / '_base_'
@@ -24,11 +25,9 @@ def data_sets() -> list[str]:
     return sorted(path.stem.removesuffix('_probes') for path in BASES.glob('*_probes.py'))
 
 
-def tasks_of(data: str) -> list[str]:
-    """The evaluations of a data set, by the names that ``--tasks`` takes."""
-    from mixae.suite.plan import read_config
-
-    return list(read_config(BASES / f'{data}_probes.py').evaluate)
+def base_of(data: str) -> dict:
+    """The suite of a data set's evaluations; ``--tasks`` takes the names in its ``evaluate``."""
+    return read_config(BASES / f'{data}_probes.py').to_dict()
 
 
 def evaluate(args: argparse.Namespace) -> int:
@@ -47,7 +46,7 @@ def evaluate(args: argparse.Namespace) -> int:
     name = args.name or re.sub(r'\W+', '_', Path(args.encoder).stem).strip('_')
     if args.data not in data_sets():
         raise ConfigError(f'--data {args.data}: expected one of {", ".join(data_sets())}.')
-    there = tasks_of(args.data)
+    there = list(base_of(args.data)['evaluate'])
     for task in args.tasks:
         if task not in there:
             raise ConfigError(f'--tasks {task}{nearest(task, there)} There are {", ".join(there)}.')
@@ -87,7 +86,8 @@ def describe(encoder: str, model: str | None, part: str | None, card: Sequence[s
 def suite_text(name: str, encoder: dict, args: argparse.Namespace) -> str:
     """The suite's file: the tasks asked for, of one encoder, without a row from scratch."""
     columns = [column for task in args.tasks for column in COLUMNS.get(task, [task])]
-    dropped = [task for task in tasks_of(args.data) if task not in args.tasks]
+    base = base_of(args.data)
+    dropped = [task for task in base['evaluate'] if task not in args.tasks]
     evaluate = {task: dict(only=[name]) for task in args.tasks} | dict.fromkeys(dropped)
     lines = [
         '# Written by tools/evaluate.py.',
@@ -96,9 +96,10 @@ def suite_text(name: str, encoder: dict, args: argparse.Namespace) -> str:
         f'encoders = {dict([(name, encoder)])!r}',
         f'evaluate = {evaluate!r}',
         f'columns = {list(dict.fromkeys(columns))!r}',
-        'checks = dict(_delete_=True)',
         "published = 'none'",
     ]
+    if 'checks' in base:
+        lines.append('checks = dict(_delete_=True)')
     if args.data == 'digit_scenes':
         lines.append("prepare = ['classification']")
     return '\n'.join(lines) + '\n'

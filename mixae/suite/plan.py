@@ -39,7 +39,10 @@ _RUN = dict(title=str, config=str, options=dict, seconds=_NUMBER, gpus=int)
 _ANALYSIS = dict(title=str, tool=str, of=str, arguments=_LIST, seconds=_NUMBER)
 _BAR = dict(gain=_NUMBER, least=_NUMBER)
 _GROUPS = {
-    'encoders': (dict(title=str, model=str, checkpoint=str, part=str, model_args=dict, card=dict), ()),
+    'encoders': (
+        dict(title=str, model=str, checkpoint=str, part=str, model_args=dict, card=dict),
+        (),
+    ),
     'pretrain': (dict(**_RUN, teacher=str, seeds=_LIST), ('config',)),
     'evaluate': (
         dict(**_RUN, tool=str, scratch=str, scratch_title=str, only=_LIST, also_at=_LIST),

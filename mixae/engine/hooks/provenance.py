@@ -18,6 +18,7 @@ from torch.utils.flop_counter import (
 
 from mixae.checkpoints.account import KEY, UNKNOWN_ORIGIN, read_origin, with_card
 from mixae.engine.resume import SCHEDULE, describe_schedule
+from mixae.models.backbones.timm_encoder import TimmEncoder
 from mixae.models.backbones.vit import ARCHS
 from mixae.registry import HOOKS
 from mixae.results.record import collect_environment, config_sha256, portable
