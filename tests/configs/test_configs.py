@@ -212,6 +212,7 @@ def test_every_encoder_of_a_data_set_is_the_pretrained_one(path):
     folder, arch = path.parts[1], path.stem.split('_')[0]
     pretraining = dict(
         imagenet=f'{arch}_800e',
+        small_sets='vitb_800e',
         cifar='vitt_cifar10_2000e',
         tiny_imagenet='vits_tiny_imagenet_1000e',
         digit_scenes='vitmini_digits_12e',

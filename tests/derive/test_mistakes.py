@@ -95,7 +95,7 @@ MISTAKES = [
     (PRETRAIN, 'log_level=foo', r'log_level=.foo.*WARNING'),
     (IMAE, 'model.distill.wieght=1', r'model\.distill\.wieght.*weight'),
     (FINETUNE, 'model.train_cfg.augments.0.type=Mixupp', r'did you mean Mixup'),
-    (FINETUNE, 'val_evaluator.type=Acuracy', r'did you mean Accuracy\?'),
+    (FINETUNE, 'val_evaluator.type=Acuracy', r'did you mean Accuracy or SubsetAccuracy\?'),
     (FINETUNE, 'val_evaluator.topkk=[1]', r'val_evaluator\.topkk.*did you mean topk'),
     (FINETUNE, 'val_cfg.type=ValLop', r'did you mean ValLoop'),
     (KNN, 'test_cfg.type=FeatureLoop', r'did you mean FeatureProbeLoop'),

@@ -47,7 +47,7 @@ def _information(row: str, config: str, options: dict) -> dict:
         tool='tools/analysis/mutual_information.py',
         of=row,
         arguments=arguments,
-        seconds=90,
+        seconds=120,
     )
 
 
