@@ -133,7 +133,10 @@ def _choose(
         return prefixes[0], roots[prefixes[0]]
     if any('token_embedding' in key or 'word_embeddings' in key for key in state):
         raise CheckpointError(f'{path} holds a text model and no image encoder.')
-    # No known first parameter: a model of another family, perhaps wrapped.
+    # No known first parameter: not a ViT, or one that lacks its patch embedding.
+    for prefix in ('backbone.', 'module.backbone.'):
+        if any(key.startswith(prefix) for key in state):
+            return prefix, 'mmpretrain'
     for prefix in ('module.', 'backbone.', 'model.'):
         if all(key.startswith(prefix) for key in state):
             return prefix, 'timm'

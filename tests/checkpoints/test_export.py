@@ -203,7 +203,7 @@ def test_an_encoder_without_its_final_norm_is_refused(layout, out, tmp_path):
 def test_another_architecture_is_refused(tmp_path):
     path = tmp_path / 'epoch_1.pth'
     torch.save(dict(state_dict={'backbone.conv1.weight': torch.zeros(2, 3, 7, 7)}), path)
-    with pytest.raises(CheckpointError, match='has no encoder: .*conv1.weight'):
+    with pytest.raises(CheckpointError, match='no ViT as its encoder: cls_token, .*conv1.weight'):
         export(path, 'mmpretrain', tmp_path / 'a.pth')
 
 
