@@ -20,7 +20,7 @@ def labels_of(dataset) -> np.ndarray:
             told = 'no label' if label is None else f'the label {label!r}'
             raise DataError(
                 f'{type(dataset).__name__}: image {index} has {told}; shots and held-out parts are '
-                'drawn of each class: read the data set with one label per image (with_label=True).'
+                'drawn per class: read the data set with one label per image (with_label=True).'
             )
         found.append(int(label))
     return np.array(found)

@@ -54,7 +54,7 @@ def test_more_shots_than_images_are_refused(image_folder, shots):
 
 
 def test_shots_need_labels(image_folder):
-    with pytest.raises(DataError, match='image 0 has no label; shots are drawn of each class'):
+    with pytest.raises(DataError, match='image 0 has no label; shots and held-out parts are drawn'):
         data(image_folder, shots=1, with_label=False)
 
 

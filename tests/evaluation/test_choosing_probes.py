@@ -323,5 +323,5 @@ def test_both_parts_are_the_whole_training_set(image_folder):
 
 
 def test_a_set_without_labels_has_no_part_to_hold_out(image_folder):
-    with pytest.raises(DataError, match='without labels.*with_label=True'):
+    with pytest.raises(DataError, match='has no label; .*with_label=True'):
         folder_set(image_folder, with_label=False, hold_out=0.25)

@@ -16,7 +16,7 @@ def test_commit_is_gits(tmp_path, monkeypatch):
         command = ['git', '-c', 'user.name=a', '-c', 'user.email=a@b', *arguments]
         return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
 
-    monkeypatch.setattr(environment, '_checkout', lambda: tmp_path.resolve())
+    monkeypatch.setattr(environment, 'ROOT', tmp_path.resolve())
     assert environment._commit() == dict(hash=None, dirty=None)
     git('init')
     (tmp_path / 'file').write_text('one')
