@@ -447,6 +447,8 @@ def test_ctrl_c_is_no_traceback(tmp_path, until, code, said):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # In the background of a shell, where SIGINT is ignored, the test would wait in vain.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     for line in process.stdout:
         if re.search(until, line):
