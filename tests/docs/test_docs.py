@@ -96,3 +96,17 @@ def test_the_committed_tables_are_what_their_records_give(records, monkeypatch):
         numbers = [re.sub(r'\[\d+\]\([^)]*\)', '', row).replace(' ', '') for row in rows]
         assert len(numbers) > 1
         assert all(row in page_rows for row in numbers)
+
+
+@pytest.mark.parametrize(
+    'page', [p for p in PAGES if 'results' not in p.parts], ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_no_line_of_prose_is_over_100_columns(page):
+    """Tables, code and lines with links may be longer."""
+    is_code, long = False, []
+    for line in page.read_text().splitlines():
+        if line.strip().startswith('```'):
+            is_code = not is_code
+        elif not is_code and len(line) > 100 and not line.startswith('|') and '](' not in line:
+            long.append(line)
+    assert not long
