@@ -14,11 +14,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--dry-run', action='store_true', help='print runs, states, times and commands; run nothing'
     )
-    parser.add_argument('--seeds', type=int, nargs='+', help="in place of the suite's")
-    parser.add_argument('--gpus', type=int, help="processes of every run, in place of the suite's")
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', help='seeds to run (default: those of the suite)'
+    )
+    parser.add_argument('--gpus', type=int, help='processes per run (default: as the suite says)')
     parser.add_argument('--jobs', type=int, help='runs at a time (default: as the machine allows)')
     parser.add_argument(
-        '--only', nargs='+', default=[], metavar='RUN', help='these runs, and what they need'
+        '--only',
+        nargs='+',
+        default=[],
+        metavar='RUN',
+        help='do only these runs and those they need',
     )
     parser.add_argument(
         '--on-change',

@@ -16,7 +16,7 @@ def main() -> None:
         default=False,
         help='continue from this checkpoint, or from the newest of the work directory',
     )
-    parser.add_argument('--amp', action='store_true', help='autocast to bfloat16')
+    parser.add_argument('--amp', action='store_true', help='train with autocast to bfloat16')
     parser.add_argument(
         '--pretrained', help="pre-training checkpoint that a transfer run starts from, or 'scratch'"
     )
@@ -25,7 +25,7 @@ def main() -> None:
         action='store_true',
         help="set an earlier run's checkpoints in the work directory aside and start anew",
     )
-    parser.add_argument('--no-validate', action='store_true', help='do not validate')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
     add_common_arguments(parser)
     args = parser.parse_args()
     train(

@@ -12,7 +12,7 @@ def main() -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='a checkpoint that the config trained')
     parser.add_argument('--out', required=True, help='folder of the pictures')
-    parser.add_argument('--count', type=int, default=8, help='images, evenly spaced')
+    parser.add_argument('--count', type=int, default=8, help='number of images, evenly spaced')
     parser.add_argument('--split', choices=['train', 'val', 'test'], default='test')
     parser.add_argument('--threshold', type=float, default=0.3, help='least score of a box')
     add_common_arguments(parser)

@@ -15,15 +15,22 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add('figure', choices=list(FIGURES), help='Figs. 1, 3, 4 and 5 in this order')
     add('config', help="the i-MAE's pre-training config")
-    add('checkpoint', help='the i-MAE')
-    add('--data', required=True, help='config of a kNN or linear probe: images')
+    add('checkpoint', help='checkpoint of the i-MAE')
+    add('--data', required=True, help='config of a kNN or linear probe, whose images are drawn')
     add('--out', required=True, help='the picture to write (.png)')
-    add('--teacher', help='the MAE, for comparison and weights')
-    add('--without-distillation', help='an i-MAE without it, for comparison')
+    add('--teacher', help='checkpoint of the MAE (for comparison and weights)')
+    add(
+        '--without-distillation',
+        help='checkpoint of an i-MAE without distillation (for comparison)',
+    )
     add('--pairs', type=int, default=2, help='pairs of images')
-    add('--seed', type=int, default=0, help='of pairs and masks')
-    add('--factor', type=float, help="the subordinate's share, but for factors; None: 0.3")
-    add('--mask-ratio', type=float, help="but for mask-ratios; None: the config's")
+    add('--seed', type=int, default=0, help='seed of pairs and masks')
+    add(
+        '--factor',
+        type=float,
+        help='share of the subordinate image (default: 0.3; not for factors)',
+    )
+    add('--mask-ratio', type=float, help="mask ratio (default: the config's; not for mask-ratios)")
     add_options_argument(parser, '--cfg-options', 'the i-MAE config')
     add_options_argument(parser, '--data-options', 'the data config')
     args = parser.parse_args(argv)

@@ -13,10 +13,17 @@ def main() -> None:
     parser.add_argument('config', help='pre-training config of the checkpoint')
     parser.add_argument('checkpoint')
     parser.add_argument('images', nargs='*', help="image files (default: of the config's data)")
-    parser.add_argument('--out', type=Path, default=Path('reconstructions.png'), help='PNG')
-    parser.add_argument('--num-images', type=int, default=8, help='of the data (default 8)')
+    parser.add_argument(
+        '--out', type=Path, default=Path('reconstructions.png'), help='PNG to write'
+    )
+    parser.add_argument(
+        '--num-images',
+        type=int,
+        default=8,
+        help='number of images to draw from the data (default: 8)',
+    )
     parser.add_argument('--split', help="of digit scenes: 'test' for images not trained on")
-    parser.add_argument('--seed', type=int, default=0, help='of the masks')
+    parser.add_argument('--seed', type=int, default=0, help='seed of the masks')
     add_common_arguments(parser)
     args = parser.parse_args()
     path = reconstruction_picture(

@@ -13,11 +13,15 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add('records', nargs='+', help='folders that hold run records, or record files')
     what = parser.add_mutually_exclusive_group()
-    what.add_argument('--setting', help='that was swept, such as mix_ratio (default: row by row)')
     what.add_argument(
-        '--against', metavar='COLUMN', help='a point for each run, such as topk_accuracy'
+        '--setting', help='the swept setting, such as mix_ratio (default: one point per row)'
     )
-    add('--column', required=True, help='of the leaderboard, such as linear')
+    what.add_argument(
+        '--against',
+        metavar='COLUMN',
+        help='draw one point per run against this column, such as topk_accuracy',
+    )
+    add('--column', required=True, help='column of the leaderboard, such as linear')
     add('--out', required=True, metavar='PATH', help='the picture')
     args = parser.parse_args(argv)
     records = read_records(args.records)

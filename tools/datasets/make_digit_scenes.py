@@ -19,7 +19,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--num-test', type=int)
     parser.add_argument('--digits', type=int, nargs=2, metavar=('LEAST', 'LARGEST'))
     parser.add_argument('--picture', metavar='FILE', help='write examples with their labels here')
-    parser.add_argument('--split', choices=('train', 'test'), default='train', help='of --picture')
+    parser.add_argument(
+        '--split', choices=('train', 'test'), default='train', help='split that --picture shows'
+    )
     args = vars(parser.parse_args(argv))
     data_root, part = args.pop('data_root'), args.pop('part')
     picture, split = args.pop('picture'), args.pop('split')

@@ -19,12 +19,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('checkpoint', help='the pre-training checkpoint whose features to cluster')
     parser.add_argument('out', help='the file to write (.npz)')
     parser.add_argument('-k', type=int, required=True, help='number of pseudo-classes')
-    parser.add_argument('--seed', type=int, default=0, help='of k-means')
+    parser.add_argument('--seed', type=int, default=0, help='seed of k-means')
     parser.add_argument(
         '--mini-batch',
         type=int,
         metavar='ROWS',
-        help='mini-batch k-means with this many rows a step, for large sets',
+        help='mini-batch k-means with this many rows per step, for large sets',
     )
     parser.add_argument('--device', help='default: the GPU where there is one')
     add_options_argument(parser, '--cfg-options', 'the config')
