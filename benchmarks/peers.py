@@ -44,7 +44,8 @@ def build_mmpretrain(model: nn.Module, cfg) -> nn.Module:
     """mmpretrain's MAE around its own encoder, as it ships it."""
     backbone = cfg.model.backbone
     options = {k: backbone[k] for k in ('arch', 'img_size', 'patch_size', 'mask_ratio')}
-    theirs = MODELS.build({**cfg.model, 'backbone': dict(type=MAEViT, **options)})
+    backbone = dict(type=MAEViT, **options)
+    theirs = MODELS.build({**cfg.model, '_scope_': 'mmpretrain', 'backbone': backbone})
     theirs.load_state_dict(model.state_dict())
     return theirs
 

@@ -121,7 +121,7 @@ def test_two_processes_train_what_one_does(digits, kind, tmp_path, unused_port):
     torch.manual_seed(0)
     head = SweepHead(10, 16, layers=(1, 2)) if kind == 'sweep' else EfficientProbeHead(10, 16, 4)
     torch.multiprocessing.start_processes(
-        one_of_two, (digits, head, unused_port, tmp_path), nprocs=2, start_method='fork'
+        one_of_two, (digits, head, unused_port, tmp_path), nprocs=2, start_method='spawn'
     )
     train(head, torch.optim.SGD(head.parameters(), lr=0.25, momentum=0.9), batches(digits, 4))
     both = [torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in range(2)]

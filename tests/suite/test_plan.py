@@ -30,7 +30,7 @@ def test_the_suites_that_ship_are_sound(path):
 def test_every_override_of_a_suite_names_a_setting_that_is_there():
     """A misspelt override would silently run something else."""
     # What every data set and sampler takes; what a constant share of i-MAE is given by.
-    elsewhere = ('subset', 'seed', 'num_workers', 'indices', 'subordinate')
+    elsewhere = ('subset', 'seed', 'num_workers', 'indices', 'subordinate', 'encoder_card')
     for path in SUITES:
         for run in load_suite(path, seeds=[0]).plan:
             if run.is_analysis:
