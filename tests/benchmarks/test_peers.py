@@ -22,7 +22,7 @@ TINY = {
 }
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture
 def peers():
     spec = importlib.util.spec_from_file_location('peers', BENCHMARKS / 'peers.py')
     module = sys.modules['peers'] = importlib.util.module_from_spec(spec)

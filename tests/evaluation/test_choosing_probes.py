@@ -93,9 +93,9 @@ def test_every_candidate_is_a_probe_trained_alone_at_its_rate(digits):
     assert head.names[1] == ('last layer, cls', 0.05)
 
 
-def one_of_two(rank, digits, head, port, out):
+def one_of_two(rank, digits, head, out):
     torch.distributed.init_process_group(
-        'gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=2
+        'gloo', init_method=f'file://{out}/rendezvous', rank=rank, world_size=2
     )
     model = DistributedDataParallel(_Losses(head), broadcast_buffers=False)
     optimizer = torch.optim.SGD(head.parameters(), lr=0.25, momentum=0.9)
@@ -117,26 +117,17 @@ class _Losses(nn.Module):
 
 
 @pytest.mark.parametrize('kind', ['sweep', 'attentive'])
-def test_two_processes_train_what_one_does(digits, kind, tmp_path, unused_port):
+def test_two_processes_train_what_one_does(digits, kind, tmp_path):
     torch.manual_seed(0)
     head = SweepHead(10, 16, layers=(1, 2)) if kind == 'sweep' else EfficientProbeHead(10, 16, 4)
     torch.multiprocessing.start_processes(
-        one_of_two, (digits, head, unused_port, tmp_path), nprocs=2, start_method='spawn'
+        one_of_two, (digits, head, tmp_path), nprocs=2, start_method='fork'
     )
     train(head, torch.optim.SGD(head.parameters(), lr=0.25, momentum=0.9), batches(digits, 4))
     both = [torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in range(2)]
     for name, value in head.state_dict().items():
         assert torch.equal(both[0][name], both[1][name]), name
         torch.testing.assert_close(both[0][name], value, rtol=1e-3, atol=1e-5)
-
-
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as one:
-        one.bind(('127.0.0.1', 0))
-        return one.getsockname()[1]
 
 
 def test_the_norm_is_torchs(digits):
