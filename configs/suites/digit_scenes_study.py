@@ -1,7 +1,7 @@
 # Which part of mixing pays? On digit scenes, with 640,000 views for each row: MAE, MixedAE with and
 # without each part of homologous recognition, and i-MAE with and without distillation. It takes
 # hours on two cores, and goes on where it was interrupted.
-_base_ = ['_base_/digit_scenes_evaluations.py']
+_base_ = ['_base_/digit_scenes_evaluations.py', '_base_/digit_scenes_few_labels.py']
 title = 'Digit scenes: the parts of mixing'
 seeds = [0, 1, 2, 3, 4]
 prepare = ['classification']
@@ -84,21 +84,7 @@ evaluate = dict(
         options={'train_cfg.max_epochs': 12},
         seconds=350,
     ),
-    finetune_1percent=dict(
-        title='fine-tuning on 1 % of the images',
-        tool='train',
-        config=f'{_transfer}vitmini_finetune.py',
-        scratch=f'{_transfer}vitmini_scratch.py',
-        options={
-            'train_dataloader.dataset.subset': 80,
-            'train_dataloader.batch_size': 16,
-            'train_cfg.max_epochs': 60,
-            'train_cfg.val_interval': 60,
-            'protocol.name': 'finetune-mixup-1percent',
-        },
-        only=_rows,
-        seconds=40,
-    ),
+    finetune_1percent=dict(only=_rows),
     detection=dict(
         title='boxes and masks',
         tool='train',

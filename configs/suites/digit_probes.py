@@ -1,0 +1,39 @@
+# One set of weights under every protocol: does the probe change the order of the methods? The
+# pre-trainings are those of demo.py; with --work-dir work_dirs/demo its checkpoints are used.
+_base_ = ['_base_/digit_scenes_probes.py', '_base_/digit_scenes_few_labels.py']
+title = "Digit scenes: the demo's checkpoints under every probe"
+seeds = [0, 1, 2]
+prepare = ['classification', 'scenes']
+pretrain = dict(
+    mae=dict(title='MAE', config='configs/mae/vitmini_digits_24e.py', seconds=400),
+    mixedae=dict(title='MixedAE', config='configs/mixedae/vitmini_digits_24e.py', seconds=440),
+    imae=dict(
+        title='i-MAE', config='configs/imae/vitmini_digits_6e.py', teacher='mae', seconds=210
+    ),
+)
+evaluate = dict(
+    finetune=dict(seconds=155),
+    attentive=dict(options={'train_cfg.max_epochs': 20, 'warmup_epochs': 2}, seconds=120),
+    sweep=dict(seconds=120),
+    lbfgs=dict(seconds=40),
+    knn=dict(seconds=15),
+)
+_rows = '{mae} {mixedae} {imae} scratch --seed {seed} --records {records}'
+analyses = dict(
+    objects=dict(
+        title='object completeness',
+        tool='tools/analysis/object_completeness.py',
+        of='mae',
+        arguments=f'configs/analysis/objects_digit_scenes.py {_rows}'.split(),
+        seconds=80,
+    ),
+    features=dict(
+        title='geometry of the features',
+        tool='tools/analysis/features.py',
+        of='mae',
+        arguments=f'configs/transfer/digit_scenes/vitmini_linear.py {_rows}'.split(),
+        seconds=80,
+    ),
+)
+columns = ['linear', 'attentive', 'knn', 'finetune', 'images_seen']
+checks = dict(pretraining_pays=dict(linear=dict(gain=15, imae=dict(gain=5))), topk_isolates=dict())
