@@ -1,6 +1,6 @@
 # One set of weights under every protocol: does the probe change the order of the methods? The
 # pre-trainings are those of demo.py; with --work-dir work_dirs/demo its checkpoints are used.
-_base_ = ['_base_/digit_scenes_probes.py', '_base_/digit_scenes_few_labels.py']
+_base_ = ['_base_/digit_scenes_probes.py']
 title = "Digit scenes: the demo's checkpoints under every probe"
 seeds = [0, 1, 2]
 prepare = ['classification', 'scenes']

@@ -1,4 +1,5 @@
-# Fine-tuning on 1 % of the labels of digit scenes: 8 images per class.
+# Beside the usual evaluations, fine-tuning on 1 % of the labels: 8 images per class.
+_base_ = ['digit_scenes_evaluations.py']
 evaluate = dict(
     finetune_1percent=dict(
         title='fine-tuning on 1 % of the images',

@@ -1,5 +1,5 @@
-# Beside the usual evaluations, the probes of docs/probes.md.
-_base_ = ['digit_scenes_evaluations.py']
+# Beside fine-tuning on all and on few labels, the probes of docs/probes.md.
+_base_ = ['digit_scenes_few_labels.py']
 evaluate = dict(
     knn=dict(
         title='kNN',
