@@ -16,13 +16,13 @@ export PYTHON
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
-setup:  ## build .venv and install everything; returns at once when that was done
+setup:  ## build .venv and install everything; returns at once if it is complete
 	@sh tools/setup.sh
 
-demo: setup  ## the main job on the embedded default; results in work_dirs/demo/
+demo: setup  ## pre-train and evaluate on digit scenes; results in work_dirs/demo/
 	@$(PY) tools/run_suite.py configs/suites/demo.py $(ARGS)
 
-demo-quick: setup  ## one run of each kind, made small; results in work_dirs/demo_quick/
+demo-quick: setup  ## one small run of each kind; results in work_dirs/demo_quick/
 	@$(PY) tools/run_suite.py configs/suites/demo_quick.py $(ARGS)
 
 test: setup  ## the tests, without the slow ones
@@ -31,12 +31,12 @@ test: setup  ## the tests, without the slow ones
 test-all: setup  ## all tests
 	@$(PY) -m pytest $(CORES) $(ARGS)
 
-lint: setup  ## ruff (errors, import order, format) and the floors of the package
+lint: setup  ## ruff (errors, import order, format) and import-linter
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@.venv/bin/lint-imports
 
-format: setup  ## let ruff write what `make lint` asks for
+format: setup  ## let ruff correct the style
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
