@@ -1,5 +1,5 @@
-# What every run shares. 'auto' stands for what follows from the rest of the config, 'required' for
-# what must be given, None for off; docs/configs.md.
+# Settings of every run. 'auto' is computed from the rest of the config, 'required' must be given,
+# None is off: see docs/configs.md.
 default_scope = 'mmpretrain'
 runner_type = 'mixae.MixaeRunner'
 

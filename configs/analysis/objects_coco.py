@@ -1,5 +1,5 @@
 # COCO's validation images with their masks, for tools/analysis/object_completeness.py. Images are
-# resized to a square: shares of areas and IoUs of boxes stay what they are.
+# resized to a square, which does not change shares of areas and IoUs of boxes.
 _base_ = ['../_base_/models/vit_probe.py', '../_base_/runtime.py']
 data_root = 'data/coco/'
 test_pipeline = [

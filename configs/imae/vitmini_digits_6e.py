@@ -1,6 +1,6 @@
-# i-MAE on digit scenes in minutes on a CPU. All of it is ours. An epoch sees each image
-# twice (anchor and partner), so 6 epochs see the images of 12 of MAE, which is its teacher:
-# ../mae/vitmini_digits_12e.py, trained first.
+# i-MAE on digit scenes in minutes on a CPU. All settings are ours. An epoch sees each image twice
+# (anchor and partner), so 6 epochs see as many images as 12 of MAE. Train its teacher first:
+# ../mae/vitmini_digits_12e.py.
 _base_ = [
     '../_base_/models/imae.py',
     '../_base_/datasets/digit_scenes_pairs.py',
@@ -15,8 +15,8 @@ model = dict(
     head=dict(norm_pix=False),
     teacher=dict(checkpoint='work_dirs/mae/vitmini_digits_12e/epoch_12.pth'),
 )
-# A short run needs many steps and a high rate: lr 1.5e-3. fp32: at this width bfloat16 is no faster
-# on a CPU that has it.
+# A short run needs many steps and a high learning rate: 1.5e-3. fp32, because at this width
+# bfloat16 is not faster, even on a CPU that supports it.
 base_lr = 12e-3
 warmup_epochs = 1
 train_cfg = dict(max_epochs=6)

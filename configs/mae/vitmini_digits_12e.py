@@ -12,8 +12,8 @@ model = dict(
     # Most patches are smooth and noisy: normalised one by one, their noise would be the target.
     head=dict(norm_pix=False),
 )
-# A short run needs many steps and a high rate: lr 1.5e-3. fp32: at this width bfloat16 is no faster
-# on a CPU that has it.
+# A short run needs many steps and a high learning rate: 1.5e-3. fp32, because at this width
+# bfloat16 is not faster, even on a CPU that supports it.
 base_lr = 12e-3
 warmup_epochs = 1
 train_cfg = dict(max_epochs=12)

@@ -1,6 +1,6 @@
-# The demo: 192,000 views of digit scenes, long enough to tell methods apart, at lr 1e-3. Steps
-# of 32 images taught more than half as many of 64: on validation pictures 4 points of fine-tuning
-# and of box AP50 (MAE).
+# The demo: 192,000 views of digit scenes, long enough to tell methods apart, at lr 1e-3. Steps of
+# 32 images taught more than half as many of 64: 4 points of fine-tuning and box AP50 more for MAE,
+# on validation pictures.
 _base_ = ['vitmini_digits_12e.py']
 train_dataloader = dict(batch_size=32)
 base_lr = 8e-3

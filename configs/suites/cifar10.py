@@ -1,4 +1,4 @@
-# i-MAE's Tables 1-4 on CIFAR-10 (Zhang and Shen 2022, Sec. 4.2), with MixedAE beside: 2000 epochs
+# i-MAE's Tables 1-4 on CIFAR-10 (Zhang and Shen 2022, Sec. 4.2), and MixedAE: 2000 epochs
 # of pre-training, fine-tuning with Mixup and linear probe in every row.
 _base_ = ['_base_/cifar10_evaluations.py']
 title = 'CIFAR-10'

@@ -1,5 +1,5 @@
-# CIFAR-10 at a CPU's budget: MAE, MixedAE and i-MAE (ViT-Ti) with equal numbers of images seen. Two
-# cores do a seed in about half an hour.
+# CIFAR-10 at a CPU's budget: MAE, MixedAE and i-MAE (ViT-Ti) with equal numbers of images seen. A
+# seed takes about half an hour on two cores.
 _base_ = ['_base_/cifar10_evaluations.py']
 title = 'CIFAR-10 at the budget of a CPU'
 seeds = [0, 1, 2]

@@ -5,7 +5,7 @@ seeds = [0]
 on_change = 'redo'  # a run takes minutes
 prepare = ['classification', 'scenes']
 
-# `seconds` weighs the progress bar: what one core of a server's CPU took.
+# `seconds`, for the progress bar: the time on one core of a server's CPU.
 pretrain = dict(
     mae=dict(title='MAE', config='configs/mae/vitmini_digits_24e.py', seconds=400),
     mixedae=dict(title='MixedAE', config='configs/mixedae/vitmini_digits_24e.py', seconds=440),

@@ -1,5 +1,5 @@
-# Does pre-training pay in detection and segmentation? The demo's pre-trainings over five seeds,
-# fine-tuned twice as long as in the demo, on scenes that no setting was chosen on.
+# Does pre-training pay in detection and segmentation of digit scenes? Five seeds, 12 epochs of
+# pre-training, evaluated on scenes that no setting was chosen on.
 title = 'Digit scenes: detection and segmentation'
 seeds = [0, 1, 2, 3, 4]
 prepare = ['classification']

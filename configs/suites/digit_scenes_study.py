@@ -1,6 +1,6 @@
-# Which part of mixing pays? On digit scenes, with 640,000 views for each row: MAE, MixedAE with and
+# Which part of mixing pays? On digit scenes, with 640,000 views per row: MAE, MixedAE with and
 # without each part of homologous recognition, and i-MAE with and without distillation. It takes
-# hours on two cores, and goes on where it was interrupted.
+# hours on two cores and continues after an interruption.
 _base_ = ['_base_/digit_scenes_few_labels.py']
 title = 'Digit scenes: the parts of mixing'
 seeds = [0, 1, 2, 3, 4]

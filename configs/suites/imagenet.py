@@ -13,7 +13,7 @@ pretrain = {
     for _epochs in (300, 800, 1600)
     for _method, _title in (('mae', 'MAE'), ('mixedae', 'MixedAE'))
 }
-# Both images of a pair are seen: 400 epochs of pairs see what 800 of MAE do, its teacher.
+# An epoch of pairs sees each image twice: 400 epochs see as many images as 800 of MAE, its teacher.
 pretrain['imae_800e'] = dict(
     title='i-MAE, 800 epochs of images',
     config='configs/imae/vitb_800e.py',

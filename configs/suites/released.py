@@ -1,6 +1,6 @@
 # Released encoders, S and B, under one protocol on ImageNet-1K: kNN, linear probe, attentive probe,
-# UperNet and Mask R-CNN. timm's weights are downloaded; iBOT's and MoCo v3's are files of their
-# projects: put them where `checkpoint` says, or override it.
+# UperNet and Mask R-CNN. timm's weights are downloaded. iBOT's and MoCo v3's are files of
+# their projects: put them where `checkpoint` says, or override it.
 _base_ = ['_base_/imagenet_probes.py']
 title = 'Released encoders on ImageNet-1K'
 seeds = [0]

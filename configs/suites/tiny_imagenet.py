@@ -1,4 +1,4 @@
-# i-MAE's Tables 2 and 4 on Tiny-ImageNet (ViT-S, 1000 epochs), with MixedAE beside.
+# i-MAE's Tables 2 and 4 on Tiny-ImageNet (ViT-S, 1000 epochs), and MixedAE.
 title = 'Tiny-ImageNet'
 seeds = [0, 1, 2]
 gpus = 4

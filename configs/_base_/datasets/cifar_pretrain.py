@@ -1,4 +1,4 @@
-# CIFAR-10 as a folder of images, one subfolder a class, for pre-training at 32x32.
+# CIFAR-10 as a folder of images, one subfolder per class, for pre-training at 32x32.
 # tools/datasets/prepare_cifar.py writes such a folder.
 _base_ = ['imagenet_pretrain.py']
 

@@ -1,5 +1,5 @@
-# COCO's training images without their labels, for pre-training on many objects an image: MAE's
-# augmentation, 4096 images a step on 8 GPUs.
+# COCO's training images without their labels, for pre-training on many objects per image: MAE's
+# augmentation, 4096 images per step on 8 GPUs.
 data_root = 'data/coco'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,6 +1,5 @@
-# ADE20K (2016) for semantic segmentation. data_root is the one place that names the folder, the
-# encoder's img_size the one that gives the crop; scales are (4 x crop, crop), crops and slides
-# follow.
+# ADE20K (2016) for semantic segmentation. Only data_root names the folder. The encoder's img_size
+# gives the crop; scales are (4 x crop, crop), and slides follow.
 data_root = 'data/ade/ADEChallengeData2016'
 num_classes = 150
 train_pipeline = [

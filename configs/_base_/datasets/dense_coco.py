@@ -1,5 +1,5 @@
-# COCO 2017 for detection and instance segmentation. data_root is the one place that names the
-# folder. Training scales as DETR and iBOT: shorter side 480..800, half of the images cropped first.
+# COCO 2017 for detection and instance segmentation. Only data_root names the folder.
+# Training scales as in DETR and iBOT: shorter side 480..800, half of the images cropped first.
 data_root = 'data/coco/'
 scales = [(side, 1333) for side in range(480, 801, 32)]
 train_pipeline = [

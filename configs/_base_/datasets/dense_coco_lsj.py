@@ -1,4 +1,4 @@
-# COCO 2017 with large-scale jitter (Ghiasi et al. 2021) at 1024 pixels, as ViTDet. As in mmdet's
+# COCO 2017 with large-scale jitter (Ghiasi et al. 2021) at 1024 pixels, as in ViTDet. As in mmdet's
 # own, a crop that keeps no box is drawn anew, and images with a side below 32 pixels are left out.
 _base_ = 'dense_coco.py'
 

@@ -1,5 +1,5 @@
-# Digit scenes, one digit a picture at 64x64, for classification. Crops of 64 after padding 8; no
-# flips, which would turn digits into what is none.
+# Digit scenes, one digit per picture at 64x64, for classification. Crops of 64 after padding 8. No
+# flips: a mirrored digit is not a digit.
 num_classes = 10
 train_pipeline = [
     dict(type='RandomCrop', crop_size='auto', padding=8, padding_mode='reflect'),

@@ -1,4 +1,5 @@
-# Digit scenes at 128x128 for detection and instance segmentation. No flips: they make other digits.
+# Digit scenes at 128x128 for detection and instance segmentation. No flips: a
+# mirrored digit is not a digit.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
@@ -6,7 +7,7 @@ train_pipeline = [
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
-    # Changes nothing but sets the scale_factor that mmdet's predictions are scaled back by.
+    # Only sets the scale_factor by which mmdet's predictions are scaled back.
     dict(type='mmdet.Resize', scale=(128, 128), keep_ratio=True),
     dict(type='mmdet.LoadAnnotations', with_bbox=True, with_mask=True),
     dict(
@@ -41,7 +42,7 @@ val_dataloader = dict(
     ),
 )
 test_dataloader = val_dataloader
-# The truth comes with the samples, so that a data root needs to be given once only.
+# The truth comes with the samples, so the data root is given only once.
 val_evaluator = dict(type='mixae.CocoMetric', ann_file=None, metric=['bbox', 'segm'])
 test_evaluator = val_evaluator
 data_about = dict(name='digit_scenes', description='digit scenes, up to 5 digits, 128x128')

@@ -1,5 +1,5 @@
-# Digit scenes, one digit a picture at 64x64, for pre-training: crops as in MAE, but no flips, which
-# turn digits into what is none.
+# Digit scenes, one digit per picture at 64x64, for pre-training: crops as in MAE, but no flips,
+# because a mirrored digit is not a digit.
 train_pipeline = [
     dict(
         type='RandomResizedCrop',

@@ -1,5 +1,5 @@
-# Digit scenes at 128x128 for semantic segmentation: ten digits and ten backgrounds. No flips: they
-# make other digits.
+# Digit scenes at 128x128 for semantic segmentation: ten digits and ten backgrounds. No flips: a
+# mirrored digit is not a digit.
 num_classes = 20
 train_pipeline = [
     dict(type='LoadImageFromFile'),

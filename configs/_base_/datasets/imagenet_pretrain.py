@@ -1,4 +1,4 @@
-# ImageNet-1K for pre-training: MAE's augmentation, 4096 images a step on 8 GPUs.
+# ImageNet-1K for pre-training: MAE's augmentation, 4096 images per step on 8 GPUs.
 data_root = 'data/imagenet'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,5 +1,5 @@
-# A small data set for protocols that read features; both splits with the centre crop. A config that
-# inherits it names data_root, and each split's reader (docs/datasets/small_sets.md).
+# A small data set for protocols that read features, with the centre crop in both splits. A config
+# that inherits it sets data_root and the reader of each split (docs/datasets/small_sets.md).
 import copy
 
 test_pipeline = [

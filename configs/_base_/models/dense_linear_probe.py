@@ -1,5 +1,5 @@
-# The frozen encoder's linear segmentation probe: one 1x1 convolution on four layers, each behind
-# the encoder's last norm, concatenated, as iBOT's. 'auto' follows from the encoder.
+# Linear segmentation probe of a frozen encoder, as in iBOT: one 1x1 convolution on four layers,
+# each after the encoder's final norm, concatenated. 'auto' follows from the encoder.
 pretrained = 'required'
 model = dict(
     type='EncoderDecoder',

@@ -1,6 +1,6 @@
-# UperNet on the pre-trained encoder as MAE's transfer to ADE20K (He et al. 2022, App. A.4, with
+# UperNet on the pre-trained encoder, as in MAE's transfer to ADE20K (He et al. 2022, App. A.4, with
 # BEiT's code; mmseg's mae-base_upernet config). Their relative position bias and layer scale are
-# left out: the encoder's parameters stay those of the pre-training (ours). None follows from the
+# left out: the encoder's parameters stay those of the pre-training (ours). 'auto' follows from the
 # encoder.
 pretrained = 'required'
 model = dict(

@@ -1,4 +1,4 @@
-# A classifier on the pre-trained encoder: average pooling and a fresh norm, as MAE fine-tunes.
+# A classifier on the pre-trained encoder: average pooling and a new norm, as in MAE's fine-tuning.
 # pretrained: a pre-training checkpoint as it was saved, or 'scratch'; --pretrained sets it.
 pretrained = 'required'
 model = dict(

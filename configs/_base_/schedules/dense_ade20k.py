@@ -1,5 +1,5 @@
-# UperNet on ADE20K as BEiT and mmseg's config for MAE: 160k iterations of 16 images, linear decay
-# after a warm-up.
+# UperNet on ADE20K as in BEiT and in mmseg's config for MAE: 160k iterations of 16 images, linear
+# decay after a warm-up.
 base_lr = 1e-4
 base_lr_batch = 16
 warmup_iters = 1500

@@ -1,6 +1,6 @@
-# DINOv2's linear evaluation: SGD, cosine decay, all rates at once. The head's rates are factors of
-# base_lr, which is 1 for that reason. A part of the training set is held out, and decides; the
-# test set is read once. Configs that use this set hold_out of both loaders.
+# DINOv2's linear evaluation: SGD, cosine decay, all learning rates at once. The rates in the head
+# are factors of base_lr, so that is 1. The best one is chosen on a held-out part of the training
+# set; the test set is read once. Configs that use this set hold_out of both loaders.
 base_lr = 1.0
 optim_wrapper = dict(
     type='OptimWrapper',

@@ -1,6 +1,6 @@
 # The two parts of homologous recognition: attention alone, contrastive loss alone, both, neither
-# (naive mixing); beside them the oracle, that must match MAE, and MAE. The segment embedding is on
-# in all but the last row. 400 epochs of CIFAR-10 (ours): another budget is one line, `_budget`.
+# (naive mixing), the oracle, which must match MAE, and MAE. The segment embedding is on in all but
+# the last row. 400 epochs of CIFAR-10 (ours): to change the budget, change `_budget`.
 _base_ = ['../_base_/cifar10_evaluations.py']
 title = 'What homologous recognition consists of (CIFAR-10)'
 seeds = [0, 1, 2]

@@ -1,7 +1,7 @@
 # Alternatives to a contrastive task that can be read off the segment embedding (digit scenes): the
-# loss beside its floor, TopK accuracy per layer, and whether transfer follows. 160k views, linear
-# probe and 6 epochs of fine-tuning (ours): another recipe or budget is `_config`, `_budget` and
-# `_finetune`.
+# loss and its floor, TopK accuracy per layer, and whether transfer follows. 160k views, linear
+# probe and 6 epochs of fine-tuning (ours). To change recipe or budget, change `_config`, `_budget`
+# and `_finetune`.
 _base_ = ['../_base_/digit_scenes_evaluations.py']
 title = 'The contrastive task of MixedAE and the segment embedding (digit scenes)'
 seeds = [0, 1, 2]

@@ -1,6 +1,6 @@
 # The parts of homologous recognition on digit scenes: attention alone, contrastive loss alone,
-# both, neither (naive mixing) and the oracle, each with and without the segment embedding. TopK
-# accuracy, mutual information and object completeness beside transfer; 192,000 views for each row.
+# both, neither (naive mixing) and the oracle, each with and without the segment embedding.
+# Transfer, TopK accuracy, mutual information and object completeness; 192,000 views per row.
 # MAE and MixedAE are those of ../demo.py (with --work-dir work_dirs/demo its checkpoints are used),
 # and their objects are in ../digit_probes.py.
 _base_ = ['../_base_/digit_scenes_evaluations.py']

@@ -1,6 +1,7 @@
 # i-MAE's ablations on CIFAR-10 (Sec. 4.4, Table 5): without distillation, the subordinate image
-# alone, constant shares of the subordinate image, mask ratios. 400 epochs' worth of images (ours):
-# another budget is one line each, `_budget` and `_pairs`. Same-class pairs are in ../cifar10.py.
+# alone, constant shares of the subordinate image, mask ratios. As many images as in 400 epochs
+# (ours). To change the budget, change `_budget` and `_pairs`. Same-class pairs are in
+# ../cifar10.py.
 _base_ = ['../_base_/cifar10_evaluations.py']
 title = 'What i-MAE consists of (CIFAR-10)'
 seeds = [0, 1, 2]

@@ -1,5 +1,5 @@
-# Mixing ratio x TopK size, in tokens of one image (the default K is n, all of them): 64 patches of
-# CIFAR-10, so n = 64 r + 1.
+# Mixing ratio x TopK size, in tokens of one image (the default is K = n, all of them): 64 patches
+# of CIFAR-10, so n = 64 r + 1.
 _base_ = ['components.py']
 title = 'Mixing ratio and TopK size (CIFAR-10)'
 

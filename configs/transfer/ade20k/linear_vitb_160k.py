@@ -1,6 +1,6 @@
-# The frozen encoder's linear segmentation probe, 160k iterations at 512, as iBOT (Zhou et al.
+# Linear segmentation probe of a frozen encoder, 160k iterations at 512, as in iBOT (Zhou et al.
 # 2022): its released config with what its repository's command sets: lr 8e-4 per 16 images and the
-# encoder's last norm on every feature; weight decay 0.05 (not on biases; ours).
+# encoder's final norm on every feature; weight decay 0.05 (not on biases; ours).
 _base_ = [
     '../../_base_/models/dense_linear_probe.py',
     '../../_base_/datasets/dense_ade20k.py',

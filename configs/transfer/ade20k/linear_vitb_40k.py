@@ -1,5 +1,5 @@
-# The frozen encoder's linear segmentation probe of DINOv2 (Oquab et al. 2024), 40k iterations at
-# 512 (its released config): the last layer behind its norm, a batch norm and one 1x1 convolution;
+# DINOv2's linear segmentation probe of a frozen encoder (Oquab et al. 2024), 40k iterations at 512
+# (its released config): the last layer after its norm, a batch norm and one 1x1 convolution;
 # lr 1e-3 per 16 images, weight decay 1e-4 (not on biases and norms; ours), in float32.
 _base_ = ['linear_vitb_160k.py']
 model = dict(

@@ -1,7 +1,7 @@
-# The multi-scale test of a model trained with upernet_vitb_160k.py, as BEiT and iBOT: six ratios,
-# each with its mirror image. tools/test.py takes that config's checkpoint. The shorter side is
-# ratio x the encoder's input size, and no smaller than that: theirs enlarges the first two views,
-# too.
+# The multi-scale test of a model trained with upernet_vitb_160k.py, as in BEiT and iBOT: six
+# ratios, each with its mirror image. tools/test.py takes that config's checkpoint. The shorter side
+# is ratio x the encoder's input size, but at least that size: BEiT and iBOT enlarge the first two
+# views too.
 _base_ = ['upernet_vitb_160k.py']
 model = dict(type='mixae.MultiScaleSegmentor')
 test_pipeline = [

@@ -1,6 +1,6 @@
 # ViTDet's Mask R-CNN, ViT-B, 100 epochs with large-scale jitter at 1024 (Li et al. 2022; the
 # numbers of detectron2's released config): AdamW, lr 1e-4 per 64 images, weight decay 0.1 (not on
-# norms and the position embedding; biases are spared too, ours), layer decay 0.7, steps at 8/9 and
+# norms and the position embedding; not on biases either, ours), layer decay 0.7, steps at 8/9 and
 # 26/27.
 _base_ = [
     '../../_base_/models/dense_vitdet.py',

@@ -1,5 +1,5 @@
-# Boxes and masks of digits with a Mask R-CNN as small as minutes on a CPU allow. All of it is ours.
-# --pretrained scratch is the row without pre-training.
+# Boxes and masks of digits with a Mask R-CNN small enough for minutes on a CPU. All settings are
+# ours. --pretrained scratch gives the row without pre-training.
 _base_ = [
     'mmdet::_base_/models/mask-rcnn_r50_fpn.py',
     '../../_base_/datasets/digit_scenes_coco.py',
@@ -36,8 +36,8 @@ model = dict(
         anchor_generator=dict(scales=[4], strides=[4, 8, 16]),
     ),
     roi_head=dict(
-        # One sample a bin: digits are small, and adaptive sampling takes a third of the heads'
-        # time.
+        # One sample per bin: digits are small, and adaptive sampling takes a third of the time
+        # of the heads.
         bbox_roi_extractor=dict(
             roi_layer=dict(sampling_ratio=1),
             out_channels=64,
@@ -63,8 +63,8 @@ model = dict(
         rcnn=dict(max_per_img=10),  # scenes have up to 5 digits
     ),
 )
-# Few images a step: the number of steps is what so short a run lacks. One epoch over part of the
-# scenes fits 75 s of one core.
+# Few images per step, because so short a run needs many steps. One epoch over part of the scenes
+# takes about 75 s of one core.
 train_dataloader = dict(batch_size=4, dataset=dict(indices=1000))
 val_dataloader = dict(dataset=dict(indices=150))
 test_dataloader = val_dataloader

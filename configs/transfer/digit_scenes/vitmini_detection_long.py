@@ -1,7 +1,6 @@
 # The detector of vitmini_detection.py, trained twice as long (the second epoch at a tenth of the
-# rate), and evaluated on scenes that no setting was chosen on: the test split has 300, which all
-# earlier runs saw; these are the 300 that follow them. A data root holds one set of options, hence
-# another one.
+# learning rate) and evaluated on scenes that no setting was chosen on: the 300 after the 300 of the
+# default test split. A data root holds one set of options, so these configs need their own.
 _base_ = ['vitmini_detection.py']
 train_dataloader = dict(
     dataset=dict(options=dict(num_test=600)),

@@ -5,7 +5,7 @@ _base_ = [
     '../../_base_/runtime.py',
 ]
 model = dict(backbone=dict(arch='mini', img_size=64, patch_size=8))
-# Averages of these features, as they are, have the neighbours of the background: kNN stays at
-# chance (docs/probes.md).
+# Plain averages of these features find images with the same background, so kNN stays near chance
+# (docs/probes.md).
 test_cfg = dict(probe=dict(whiten=True), pool='std')
 protocol = dict(name='weighted-knn-white-std')

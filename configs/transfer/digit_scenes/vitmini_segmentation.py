@@ -1,5 +1,5 @@
-# Ten digits and ten backgrounds in every pixel, with a head as small as minutes on a CPU allow. All
-# of it is ours. --pretrained scratch is the row without pre-training.
+# Segmentation into ten digits and ten backgrounds, with a head small enough for minutes on a CPU.
+# All settings are ours. --pretrained scratch gives the row without pre-training.
 _base_ = [
     '../../_base_/datasets/digit_scenes_seg.py',
     '../../_base_/schedules/dense_coco.py',
@@ -54,8 +54,8 @@ model = dict(
     train_cfg=dict(),
     test_cfg=dict(mode='whole'),
 )
-# Few images a step: the number of steps is what so short a run lacks. One epoch over part of the
-# scenes, with the rate falling to zero at its end, fits 45 s of one core.
+# Few images per step, because so short a run needs many steps. One epoch over part of the scenes,
+# with the learning rate falling to zero, takes about 45 s of one core.
 train_dataloader = dict(batch_size=4, dataset=dict(indices=1000))
 val_dataloader = dict(dataset=dict(indices=150))
 test_dataloader = val_dataloader

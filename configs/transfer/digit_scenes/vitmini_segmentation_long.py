@@ -1,4 +1,4 @@
-# The segmentor of vitmini_segmentation.py, trained twice as long, and evaluated on scenes that no
+# The segmentor of vitmini_segmentation.py, trained twice as long and evaluated on scenes that no
 # setting was chosen on: see vitmini_detection_long.py.
 _base_ = ['vitmini_segmentation.py']
 train_dataloader = dict(
