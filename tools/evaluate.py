@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Evaluate any encoder by the usual protocols: records and a table.
+"""Evaluate any encoder with the protocols of this project; write records and a table.
 
 ENCODER is a name of timm, whose weights are downloaded, or a local checkpoint. A checkpoint of a
 plain ViT needs nothing else; for another architecture give --model.
@@ -14,25 +14,35 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('encoder', help='timm:NAME, hf-hub:USER/NAME, or a checkpoint')
-    parser.add_argument('--model', help='the name in timm of the architecture of a checkpoint')
-    parser.add_argument('--part', help="which encoder of a checkpoint with several: 'teacher'")
-    parser.add_argument('--data', default='digit_scenes', help='data set (default: %(default)s)')
+    parser.add_argument('encoder', help='timm:NAME, hf-hub:USER/NAME, or the path of a checkpoint')
+    parser.add_argument('--model', help='architecture of the checkpoint, by its name in timm')
     parser.add_argument(
-        '--tasks', nargs='+', default=['linear', 'knn'], help='(default: linear knn)'
+        '--part', help="encoder to load if a checkpoint has several, such as 'teacher'"
+    )
+    parser.add_argument(
+        '--data', default='digit_scenes', help='data set to evaluate on (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--tasks', nargs='+', default=['linear', 'knn'], help='evaluations (default: linear knn)'
     )
     parser.add_argument(
         '--card',
         nargs='+',
         default=[],
         metavar='KEY=VALUE',
-        help='what is known of the encoder: method, dataset, epochs, labels (true or false) and '
-        'source; what is left out is recorded as unknown',
+        help='what is known about the pre-training: method, dataset, epochs, labels (true or '
+        'false) and source; the rest is recorded as unknown',
     )
-    parser.add_argument('--name', help='the name of the row (default: from the encoder)')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='(default: 0)')
-    parser.add_argument('--jobs', type=int, help='runs at a time (default: as the machine allows)')
-    parser.add_argument('--work-dir', help='(default: work_dirs/evaluate/<data>)')
+    parser.add_argument('--name', help='name of the row in the table (default: from the encoder)')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0], help='seeds to run (default: 0)'
+    )
+    parser.add_argument(
+        '--jobs', type=int, help='runs at the same time (default: one per GPU, or per core up to 4)'
+    )
+    parser.add_argument(
+        '--work-dir', help='folder of the results (default: work_dirs/evaluate/<data>)'
+    )
     parser.add_argument('--dry-run', action='store_true', help='print the runs; run nothing')
     return parser.parse_args()
 

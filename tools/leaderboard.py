@@ -13,14 +13,14 @@ from mixae.results.write import FORMATS, PUBLISHED, write_leaderboard
 def parse_args():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('records', nargs='*', help='folders that hold run records, or record files')
-    parser.add_argument('--format', choices=FORMATS, default='text')
+    parser.add_argument('--format', choices=FORMATS, default='text', help='(default: text)')
     parser.add_argument('--out', metavar='PATH', help='the file to write (default: the terminal)')
     parser.add_argument(
         '--columns',
         nargs='+',
         default=list(COLUMNS),
         metavar='COLUMN',
-        help=f'of {", ".join(COLUMNS)}, or task:metric (default: all that the records fill)',
+        help=f'any of {", ".join(COLUMNS)}, or task:metric (default: all that have values)',
     )
     parser.add_argument(
         '--published',
@@ -28,15 +28,17 @@ def parse_args():
         choices=PUBLISHED,
         const='matching',
         default='none',
-        help='show published numbers too: those of the same tasks and data sets, or all',
+        help='show published numbers too: for the tasks and data sets of the records, or all',
     )
     parser.add_argument(
-        '--images', nargs='+', default=[], metavar='PATH', help='pictures for the page (html)'
+        '--images',
+        nargs='+',
+        default=[],
+        metavar='PATH',
+        help='pictures to show on the page (html only)',
     )
-    parser.add_argument(
-        '--method', help="whose model index file, as records name it ('metafile' only)"
-    )
-    parser.add_argument('--title', default='Leaderboard', help="the page's title (html)")
+    parser.add_argument('--method', help='method whose model index file is written (metafile only)')
+    parser.add_argument('--title', default='Leaderboard', help='title of the page (html only)')
     return parser.parse_args()
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Run a suite: pre-train, evaluate, and show the table. A repeated call does what is missing."""
+"""Run a suite: pre-train, evaluate, and show the table. The same command continues it."""
 
 import argparse
 import shlex
@@ -9,30 +9,38 @@ import sys
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('suite', help='a config of configs/suites')
-    parser.add_argument('--work-dir', help='(default: work_dirs/<name of the suite>)')
+    parser.add_argument('suite', help='config of the suite, see configs/suites')
     parser.add_argument(
-        '--dry-run', action='store_true', help='print runs, states, times and commands; run nothing'
+        '--work-dir', help='folder of the results (default: work_dirs/<name of the suite>)'
+    )
+    parser.add_argument(
+        '--dry-run',
+        action='store_true',
+        help='print runs, states, times and commands, and run nothing',
     )
     parser.add_argument(
         '--seeds', type=int, nargs='+', help='seeds to run (default: those of the suite)'
     )
     parser.add_argument('--gpus', type=int, help='processes per run (default: as the suite says)')
-    parser.add_argument('--jobs', type=int, help='runs at a time (default: as the machine allows)')
+    parser.add_argument(
+        '--jobs', type=int, help='runs at the same time (default: one per GPU, or per core up to 4)'
+    )
     parser.add_argument(
         '--only',
         nargs='+',
         default=[],
         metavar='RUN',
-        help='do only these runs and those they need',
+        help='do only these runs and those that they need',
     )
     parser.add_argument(
         '--on-change',
         choices=['stop', 'redo'],
-        help="results whose settings have changed since (default: as the suite says, or 'stop')",
+        help='what to do about results whose settings have changed since (default: of the suite)',
     )
     parser.add_argument(
-        '--slurm', metavar='PARTITION', help='submit each run as a job, after those it needs'
+        '--slurm',
+        metavar='PARTITION',
+        help='submit each run as a SLURM job that starts after those it needs',
     )
     parser.add_argument(
         '--sbatch-args', type=shlex.split, default='', help='further arguments of sbatch'
@@ -41,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         '--launcher',
         choices=['local', 'slurm'],
         default='local',
-        help="'slurm': start runs by srun, within an allocation (what --slurm's jobs do)",
+        help="'slurm' starts runs with srun inside an allocation, as the jobs of --slurm do",
     )
     return parser.parse_args()
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Evaluate a checkpoint: probes of a pre-trained one, or the test of a trained one."""
+"""Evaluate a checkpoint: a probe of a pre-trained one, or the test of a fine-tuned one."""
 
 import argparse
 
@@ -11,7 +11,7 @@ def main() -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument(
         'checkpoint',
-        help="checkpoint; for probes a pre-training one, or 'scratch' for a random encoder",
+        help="checkpoint to evaluate; for a probe, 'scratch' is a random encoder",
     )
     add_common_arguments(parser)
     args = parser.parse_args()

@@ -14,16 +14,18 @@ def main() -> None:
         nargs='?',
         const='auto',
         default=False,
-        help='continue from this checkpoint, or from the newest of the work directory',
+        help='continue from this checkpoint, or from the newest in the work directory',
     )
-    parser.add_argument('--amp', action='store_true', help='train with autocast to bfloat16')
     parser.add_argument(
-        '--pretrained', help="pre-training checkpoint that a transfer run starts from, or 'scratch'"
+        '--amp', action='store_true', help='train in bfloat16 (automatic mixed precision)'
+    )
+    parser.add_argument(
+        '--pretrained', help="checkpoint that a transfer run starts from, or 'scratch'"
     )
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help="set an earlier run's checkpoints in the work directory aside and start anew",
+        help='start again in a used work directory; its checkpoints are moved aside',
     )
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
     add_common_arguments(parser)

@@ -51,19 +51,19 @@ _OF_THE_MACHINE = {
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments OpenMMLab's users know."""
-    parser.add_argument('--work-dir', help='folder of logs, checkpoints and records')
+    parser.add_argument('--work-dir', help='folder for logs, checkpoints and records')
     add_options_argument(parser, '--cfg-options', 'the config')
     parser.add_argument(
         '--options-file',
         metavar='FILE',
-        help='overrides from a JSON file, {"key": value}; --cfg-options come after them',
+        help='JSON file of overrides, {"key": value}; --cfg-options are applied after it',
     )
-    parser.add_argument('--budget', help='the budget in words, for the run record')
+    parser.add_argument('--budget', help='the compute budget in words, for the run record')
     parser.add_argument(
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='job launcher',
+        help='what starts the processes (default: none)',
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 

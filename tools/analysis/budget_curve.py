@@ -11,9 +11,15 @@ from mixae.visualization.budget import plot_budget
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('paths', nargs='+', type=Path, help='run records, or folders of them')
-    parser.add_argument('--column', default='linear', help='a column of tools/leaderboard.py')
-    parser.add_argument('--out', type=Path, default=Path('budget.png'), help='PNG to write')
+    parser.add_argument(
+        'paths', nargs='+', type=Path, help='folders that hold run records, or record files'
+    )
+    parser.add_argument(
+        '--column', default='linear', help='column of tools/leaderboard.py (default: linear)'
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('budget.png'), help='picture to write (.png)'
+    )
     args = parser.parse_args()
     print(plot_budget(read_records(args.paths), args.column, args.out))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write the page of the papers' claims: what records say of each."""
+"""Write a page that says what the records show about each claim of the papers."""
 
 import argparse
 
@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add('records', nargs='*', help='folders that hold run records, or record files')
-    add('--out', metavar='PATH', help='the page (default: the terminal)')
+    add('--out', metavar='PATH', help='file to write (default: the terminal)')
     args = parser.parse_args(argv)
     if args.out:
         check_output(args.out)

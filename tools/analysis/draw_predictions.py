@@ -11,10 +11,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='a checkpoint that the config trained')
-    parser.add_argument('--out', required=True, help='folder of the pictures')
-    parser.add_argument('--count', type=int, default=8, help='number of images, evenly spaced')
-    parser.add_argument('--split', choices=['train', 'val', 'test'], default='test')
-    parser.add_argument('--threshold', type=float, default=0.3, help='least score of a box')
+    parser.add_argument('--out', required=True, help='folder to write the pictures to')
+    parser.add_argument(
+        '--count', type=int, default=8, help='images to draw, evenly spaced (default: 8)'
+    )
+    parser.add_argument(
+        '--split', choices=['train', 'val', 'test'], default='test', help='(default: test)'
+    )
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        default=0.3,
+        help='lowest score of a box that is drawn (default: 0.3)',
+    )
     add_common_arguments(parser)
     args = parser.parse_args()
     paths = draw_predictions(

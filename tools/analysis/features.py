@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Look at feature spaces: nearest images, PCA and t-SNE, linear CKA, effective rank."""
+"""Compare features of encoders: nearest images, PCA and t-SNE, linear CKA, effective rank."""
 
 import argparse
 from pathlib import Path
@@ -18,14 +18,14 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add('config', help='config of a kNN or linear probe: the encoder, and the test split')
+    add('config', help='config of a kNN or linear probe, for the encoder and the test split')
     add('checkpoint', nargs='+', help="pre-training checkpoints, or 'scratch' for random weights")
     add('--names', nargs='+', default=[], help='names of the checkpoints in tables and pictures')
-    add('--records', metavar='FOLDER', help='write a run record of each here')
-    add('--out', metavar='FOLDER', help='draw neighbours.png, embedding.png and cka.png here')
+    add('--records', metavar='FOLDER', help='folder to write run records to')
+    add('--out', metavar='FOLDER', help='folder for neighbours.png, embedding.png and cka.png')
     add('--points', type=int, default=1000, help='images in the embedding')
     add('--seed', type=int, default=0, help='seed of random weights and of t-SNE')
-    add('--budget', metavar='TEXT', help='the budget in words, for the records')
+    add('--budget', metavar='TEXT', help='the compute budget in words, for the records')
     add_options_argument(parser, '--cfg-options', 'the config')
     args = parser.parse_args(argv)
     if args.out:

@@ -14,16 +14,16 @@ def main(argv: list[str] | None = None) -> None:
     )
     add = parser.add_argument
     add('figure', choices=list(FIGURES), help='Figs. 1, 3, 4 and 5 in this order')
-    add('config', help="the i-MAE's pre-training config")
+    add('config', help='pre-training config of the i-MAE')
     add('checkpoint', help='checkpoint of the i-MAE')
     add('--data', required=True, help='config of a kNN or linear probe, whose images are drawn')
-    add('--out', required=True, help='the picture to write (.png)')
+    add('--out', required=True, help='picture to write (.png)')
     add('--teacher', help='checkpoint of the MAE (for comparison and weights)')
     add(
         '--without-distillation',
         help='checkpoint of an i-MAE without distillation (for comparison)',
     )
-    add('--pairs', type=int, default=2, help='pairs of images')
+    add('--pairs', type=int, default=2, help='number of pairs of images')
     add('--seed', type=int, default=0, help='seed of pairs and masks')
     add(
         '--factor',

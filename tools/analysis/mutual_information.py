@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Bound the mutual information of an image's encoded tokens and its masked patches."""
+"""Measure two lower bounds of the mutual information of encoded tokens and masked patches."""
 
 import argparse
 from dataclasses import fields
@@ -19,15 +19,15 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     add = parser.add_argument
-    add('config', help='pre-training config of an MAE or a MixedAE, with its overrides')
+    add('config', help='pre-training config of an MAE or a MixedAE')
     add('checkpoint', help="its checkpoint, or 'scratch' for random weights")
     add('--data', required=True, help='config of a kNN or linear probe, whose two splits are used')
-    add('--steps', type=int, help='steps of fitting the probe')
+    add('--steps', type=int, help='steps that the probe is trained for')
     add('--batch-size', type=int, help='images per step; sets the ceiling of InfoNCE')
-    add('--components', type=int, help='principal components of a patch')
+    add('--components', type=int, help='principal components that describe a patch')
     add('--seed', type=int, help='seed of masks, order and probe')
-    add('--records', metavar='FOLDER', help='write a run record here')
-    add('--budget', metavar='TEXT', help='the budget in words, for the record')
+    add('--records', metavar='FOLDER', help='folder to write a run record to')
+    add('--budget', metavar='TEXT', help='the compute budget in words, for the record')
     add_options_argument(parser, '--cfg-options', 'the config')
     add_options_argument(parser, '--data-options', 'the data config')
     parser.set_defaults(**{field.name: field.default for field in fields(Protocol)})

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure how whole objects are in an encoder's attention and features, against their masks."""
+"""Measure how complete objects are in an encoder's attention and features."""
 
 import argparse
 
@@ -19,12 +19,12 @@ from mixae.visualization.objects import draw_objects
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
-    add('config', help='config in configs/analysis: the encoder, and scenes with masks')
+    add('config', help='config of configs/analysis, for the encoder and the images with masks')
     add('checkpoint', nargs='+', help="pre-training checkpoints, or 'scratch' for random weights")
-    add('--records', metavar='FOLDER', help='write a run record of each here')
-    add('--out', metavar='PATH', help='draw a few scenes by the last of the checkpoints')
+    add('--records', metavar='FOLDER', help='folder to write run records to')
+    add('--out', metavar='PATH', help='picture to write: a few images, by the last checkpoint')
     add('--seed', type=int, default=0, help='seed of random weights (default: 0)')
-    add('--budget', metavar='TEXT', help='the budget in words, for the records')
+    add('--budget', metavar='TEXT', help='the compute budget in words, for the records')
     add_options_argument(parser, '--cfg-options', 'the config')
     args = parser.parse_args(argv)
     if args.out:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw what an MAE or MixedAE checkpoint reconstructs of images, beside the originals."""
+"""Draw what an MAE or MixedAE checkpoint reconstructs, next to the original images."""
 
 import argparse
 from pathlib import Path
@@ -11,10 +11,12 @@ from mixae.visualization.reconstruction import reconstruction_picture
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='pre-training config of the checkpoint')
-    parser.add_argument('checkpoint')
-    parser.add_argument('images', nargs='*', help="image files (default: of the config's data)")
+    parser.add_argument('checkpoint', help='pre-training checkpoint')
     parser.add_argument(
-        '--out', type=Path, default=Path('reconstructions.png'), help='PNG to write'
+        'images', nargs='*', help='image files (default: images from the data of the config)'
+    )
+    parser.add_argument(
+        '--out', type=Path, default=Path('reconstructions.png'), help='picture to write (.png)'
     )
     parser.add_argument(
         '--num-images',
@@ -22,7 +24,9 @@ def main() -> None:
         default=8,
         help='number of images to draw from the data (default: 8)',
     )
-    parser.add_argument('--split', help="of digit scenes: 'test' for images not trained on")
+    parser.add_argument(
+        '--split', help="split of digit scenes; 'test' has images that were not trained on"
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of the masks')
     add_common_arguments(parser)
     args = parser.parse_args()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Draw a metric row by row, against a swept setting, or against another metric over all runs."""
+"""Draw a metric for each row, over a swept setting, or against another metric over all runs."""
 
 import argparse
 
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
         help='draw one point per run against this column, such as topk_accuracy',
     )
     add('--column', required=True, help='column of the leaderboard, such as linear')
-    add('--out', required=True, metavar='PATH', help='the picture')
+    add('--out', required=True, metavar='PATH', help='picture to write')
     args = parser.parse_args(argv)
     records = read_records(args.records)
     if args.setting:

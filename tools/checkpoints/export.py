@@ -12,9 +12,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', help='pre-training checkpoint as it was saved')
     parser.add_argument('--to', required=True, choices=LAYOUTS, help='the library to export to')
-    parser.add_argument('--out', required=True, help='FILE.safetensors; for huggingface a folder')
     parser.add_argument(
-        '--num-heads', type=int, help='attention heads, where they are not 64 channels wide'
+        '--out', required=True, help='file to write (.safetensors); for huggingface a folder'
+    )
+    parser.add_argument(
+        '--num-heads', type=int, help='number of attention heads, if they are not 64 channels wide'
     )
     args = parser.parse_args()
     out = export(args.checkpoint, args.to, args.out, num_heads=args.num_heads)

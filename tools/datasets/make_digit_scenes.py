@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make digit scenes ahead of their first use, or check those that are there, and look at them."""
+"""Make digit scenes ahead of their first use, check existing ones, or draw examples."""
 
 import argparse
 
@@ -11,14 +11,26 @@ from mixae.files import check_output
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--data-root', help='default: $MIXAE_DIGIT_SCENES, else data/digit_scenes')
-    parser.add_argument('--part', choices=('classification', 'scenes', 'all'), default='all')
-    parser.add_argument('--seed', type=int)
+    parser.add_argument(
+        '--data-root',
+        help='folder of the data (default: $MIXAE_DIGIT_SCENES, or data/digit_scenes)',
+    )
+    parser.add_argument(
+        '--part',
+        choices=('classification', 'scenes', 'all'),
+        default='all',
+        help='part to make (default: all)',
+    )
+    parser.add_argument('--seed', type=int, help='seed of the pictures')
     parser.add_argument('--size', type=int, help='edge of a picture in pixels')
-    parser.add_argument('--num-train', type=int)
-    parser.add_argument('--num-test', type=int)
-    parser.add_argument('--digits', type=int, nargs=2, metavar=('LEAST', 'LARGEST'))
-    parser.add_argument('--picture', metavar='FILE', help='write examples with their labels here')
+    parser.add_argument('--num-train', type=int, help='number of training pictures')
+    parser.add_argument('--num-test', type=int, help='number of test pictures')
+    parser.add_argument(
+        '--digits', type=int, nargs=2, metavar=('LEAST', 'MOST'), help='digits per scene'
+    )
+    parser.add_argument(
+        '--picture', metavar='FILE', help='picture of examples and labels to write (.png)'
+    )
     parser.add_argument(
         '--split', choices=('train', 'test'), default='train', help='split that --picture shows'
     )

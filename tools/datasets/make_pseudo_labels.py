@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Cluster a data set's images by a checkpoint's features: i-MAE's pairs without labels.
+"""Cluster images by the features of a checkpoint, to pair them for i-MAE without labels.
 
 Give the file to the sampler: ``train_dataloader.sampler.pseudo_labels=FILE``.
 """
@@ -15,18 +15,20 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], epilog=__doc__.splitlines()[2]
     )
-    parser.add_argument('config', help='config of a kNN or linear probe: its training split')
-    parser.add_argument('checkpoint', help='the pre-training checkpoint whose features to cluster')
-    parser.add_argument('out', help='the file to write (.npz)')
+    parser.add_argument(
+        'config', help='config of a kNN or linear probe, whose training split is clustered'
+    )
+    parser.add_argument('checkpoint', help='pre-training checkpoint that gives the features')
+    parser.add_argument('out', help='file to write (.npz)')
     parser.add_argument('-k', type=int, required=True, help='number of pseudo-classes')
     parser.add_argument('--seed', type=int, default=0, help='seed of k-means')
     parser.add_argument(
         '--mini-batch',
         type=int,
         metavar='ROWS',
-        help='mini-batch k-means with this many rows per step, for large sets',
+        help='use mini-batch k-means with this many images per step, for large data sets',
     )
-    parser.add_argument('--device', help='default: the GPU where there is one')
+    parser.add_argument('--device', help='device (default: the GPU if there is one)')
     add_options_argument(parser, '--cfg-options', 'the config')
     args = parser.parse_args(argv)
     sizes = make_pseudo_labels(

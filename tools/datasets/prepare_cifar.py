@@ -9,14 +9,16 @@ from mixae.engine.launch import run_tool
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('name', choices=list(CIFAR))
-    parser.add_argument('--out', help='folder to write; default data/NAME')
-    parser.add_argument('--no-download', action='store_true', help='use OUT/original only')
+    parser.add_argument('name', choices=list(CIFAR), help='data set')
+    parser.add_argument('--out', help='folder to write (default: data/NAME)')
+    parser.add_argument(
+        '--no-download', action='store_true', help='use the archive in OUT/original'
+    )
     parser.add_argument(
         '--describe',
         metavar='TEXT',
-        help='OUT holds the images already (train/CLASS/..., test/CLASS/...): check them and note '
-        'what they are, for the run records',
+        help='check images that are already in OUT (train/CLASS/..., test/CLASS/...), and describe '
+        'them for the run records',
     )
     args = parser.parse_args()
     out = args.out or f'data/{args.name}'

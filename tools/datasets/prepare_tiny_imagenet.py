@@ -11,8 +11,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.add_argument('--data-root', default='data/tiny_imagenet')
-    parser.add_argument('--archive', help=f'{ARCHIVE}, where it was downloaded by hand')
+    parser.add_argument('--data-root', default='data/tiny_imagenet', help='folder to write')
+    parser.add_argument('--archive', help=f'path of {ARCHIVE}, if you downloaded it yourself')
     args = parser.parse_args(argv)
     root = prepare_tiny_imagenet(args.data_root, args.archive)
     print(f'Tiny-ImageNet is in order in {root}.')
