@@ -1,4 +1,4 @@
-# MAE's protocol; 16,384 images per step on 8 GPUs.
+# MAE's protocol; 16,384 images a step on 8 GPUs.
 _base_ = [
     '../../_base_/models/vit_linear.py',
     '../../_base_/datasets/imagenet_cls.py',
