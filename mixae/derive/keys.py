@@ -21,7 +21,7 @@ KEYS = {
     'warmup_epochs': 'Length of the warm-up in epochs; None for none.',
     'warmup_iters': 'Length of the warm-up in iterations, in place of `warmup_epochs`.',
     'lr_steps': 'Fractions of the run at which a MultiStepLR lowers the learning rate.',
-    'find_unused_parameters': 'In distributed training: whether a step may leave parameters unused.',
+    'find_unused_parameters': 'Distributed training: whether a step may leave parameters unused.',
     'overwrite': 'Move the checkpoints of an earlier run in the work directory aside.',
 }
 # Those of mmengine: what its Runner is built from, and what its configs bring besides.
