@@ -81,6 +81,13 @@ def _unknown(program: str, given: str, known) -> None:
 def main() -> None:
     """Run the tool that the command line names."""
     tool, name, arguments = find_tool(sys.argv[1:])
+    here = Path.cwd()
+    if here != ROOT and (here / 'mixae' / 'version.py').is_file():
+        print(
+            f'warning: the code at work is that of {Path(__file__).parent}, not that of the '
+            'current folder. For the latter, run pip install -e . here.',
+            file=sys.stderr,
+        )
     if not tool.is_file():
         sys.exit(f'error: {tool} is missing: mixae is not installed whole. Install it again.')
     sys.argv = [name, *arguments]  # argparse shows the first word as the program; runpy resets it

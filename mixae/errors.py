@@ -47,6 +47,10 @@ class ConfigError(MixaeError, ValueError):
     """A config that cannot be run as it stands."""
 
 
+class InstallError(MixaeError, ImportError):
+    """Packages that are not the ones that were meant."""
+
+
 class StartError(MixaeError, RuntimeError):
     """A run that its config does not let start: a part that cannot be built, or a first step."""
 

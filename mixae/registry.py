@@ -10,6 +10,10 @@ import mmengine.registry as root
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.registry import Registry, build_from_cfg
 
+from mixae.installed import check_installed
+
+check_installed()  # before what needs the packages of OpenMMLab
+
 # mmengine reads `_base_ = 'mixae::mae/vitb_800e.py'` for the packages of this table.
 MODULE2PACKAGE['mixae'] = 'mixae'
 

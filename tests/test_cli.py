@@ -1,5 +1,6 @@
 """The command `mixae`: it finds every tool, quickly, and hands on what it is given."""
 
+import os
 import subprocess
 import sys
 
@@ -64,6 +65,18 @@ def test_python_m_mixae_runs_a_tool(tmp_path):
     assert done.stdout.startswith('usage: mixae leaderboard')
     done = subprocess.run([*command, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and 'no run record' in done.stderr
+
+
+def test_in_another_checkout_it_says_whose_code_runs(tmp_path):
+    (tmp_path / 'mixae').mkdir()
+    (tmp_path / 'mixae' / 'version.py').touch()
+    code = 'import mixae.cli; mixae.cli.main()'
+    command = [sys.executable, '-P', '-c', code, 'leaderboard', '--help']
+    env = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    for cwd, lines in ((ROOT, 0), (tmp_path, 1)):
+        done = subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+        assert done.returncode == 0 and done.stderr.count('\n') == lines, done.stderr
+    assert f'warning: the code at work is that of {ROOT / "mixae"}' in done.stderr
 
 
 def test_names_of_shipped_configs():

@@ -5,6 +5,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -353,6 +354,12 @@ def _of_the_machine(error: Exception) -> str | None:
             'optim_wrapper.accumulative_counts keeps the effective batch.'
         )
     reason = (str(error).strip().splitlines() or [''])[-1]
+    if re.search(r'_impl: implementation for device cuda(:\d+)? not found', reason):
+        return (
+            f"{reason.strip('.')}: mmcv's operators, which detection needs, were compiled without "
+            'CUDA. Compile mmcv again where nvcc is (docs/install.md), or run on the CPU with '
+            'CUDA_VISIBLE_DEVICES= before the command.'
+        )
     if reason.startswith('DataLoader worker (pid') or 'memory(shm)' in reason:
         return (
             f'a process that loads data ended ({reason.strip(".")}). Memory, or shared memory '

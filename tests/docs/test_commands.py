@@ -92,6 +92,9 @@ def parse(tool: Path, arguments: list[str], monkeypatch) -> argparse.Namespace:
 
 def without_shell(words: list[str]) -> tuple[Path, list[str]] | None:
     """The Python tool that a command ends in, and its arguments; None for others' programs."""
+    if words[:2] == ['python', '-c']:
+        compile(words[2], 'a line of code', 'exec')
+        return None
     if words[0] in ('python', 'python3', '.venv/bin/python') and words[1] != '-m':
         words = words[1:]
     name = words[0].removeprefix('./')
@@ -120,7 +123,8 @@ def without_shell(words: list[str]) -> tuple[Path, list[str]] | None:
     return ROOT / name, arguments
 
 
-OWN = {'configs/noisy_mae.py', 'configs/flowers_linear.py'}  # that a page tells the reader to write
+# That a page tells the reader to write.
+OWN = {f'configs/{name}.py' for name in ('noisy_mae', 'flowers_linear', 'my_images')}
 
 
 @pytest.mark.parametrize('words', ALL)
@@ -223,8 +227,12 @@ def last_epoch_is_first(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_getting_started_can_be_followed(checkout):
-    for words in commands(ROOT / 'docs' / 'getting_started.md'):
+def test_getting_started_can_be_followed(checkout, image_folder):
+    page = ROOT / 'docs' / 'getting_started.md'
+    (config,) = blocks(page, 'python')
+    config = config.replace('/path/to/images', str(image_folder))
+    (checkout / 'configs' / 'my_images.py').write_text(config)
+    for words in commands(page):
         if words[0] in ('make', *OTHERS):
             continue
         out = run_small(words, checkout)

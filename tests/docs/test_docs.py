@@ -18,7 +18,7 @@ PAGES = sorted(
 )
 # Outputs and data of the reader's, and names that stand for theirs.
 NOT_OURS = re.compile(
-    r'^(work_dirs|data|records)/|PATH|CLASS|WNID|NUMBER|^configs/(noisy_mae|flowers_linear)\.py'
+    r'^(work_dirs|data|records)/|PATH|CLASS|WNID|NUMBER|^configs/(noisy_mae|flowers_linear|my_images)\.py'
 )
 NAMED = re.compile(
     r'(?<![\w/.-])((?:configs|tools|docs|mixae|requirements|benchmarks|tests)/[\w./{},*\[\]-]*)'

@@ -1,6 +1,7 @@
 """How a tool ends: its last line and its exit status."""
 
 import pytest
+import torch
 
 from mixae.engine.launch import run_tool
 from mixae.errors import LAUNCHER, ConfigError, DataError, Preempted
@@ -57,6 +58,18 @@ def test_ctrl_c(main, capsys):
 def test_a_defect_keeps_its_traceback():
     with pytest.raises(TypeError, match='defect'):
         run_tool(failing(TypeError('defect')))
+
+
+def test_operators_without_cuda(capsys):
+    """mmcv's words are taken from an operator that has no CPU form."""
+    from mmcv.ops import ball_query
+
+    points = torch.rand(1, 4, 3)
+    with pytest.raises(RuntimeError, match='for device cpu not found') as error:
+        ball_query(0.0, 1.0, 2, points, points)
+    message = str(error.value).replace('device cpu', 'device cuda:0')
+    status, line = ended(failing(RuntimeError(message)), capsys)
+    assert status == 1 and 'were compiled without CUDA' in line and line.count('\n') == 0
 
 
 def test_only_the_first_process_says_what_all_meet(monkeypatch, capsys):

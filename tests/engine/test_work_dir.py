@@ -90,6 +90,14 @@ def test_a_folder_that_cannot_be_used_is_named(small_config, tmp_path, kind):
         launch.train(small_config(MIXEDAE, folder))
 
 
+def test_a_relative_folder_is_below_the_current_one(small_config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    launch.train(small_config(MIXEDAE, 'runs/a', epochs=1))
+    assert (tmp_path / 'runs/a/epoch_1.pth').is_file()
+    runner = launch.train(small_config(MIXEDAE, './runs/a', epochs=1), resume=True)
+    assert runner.epoch == 1 and not list(tmp_path.glob('runs/a/runs'))
+
+
 # --overwrite.
 
 
