@@ -1,4 +1,4 @@
-# ImageNet-1K, both splits with the centre crop, for protocols that read features.
+# ImageNet-1K, loaded as the small sets are, for protocols that read features.
 _base_ = ['small_set_probe.py']
 
 data_root = 'data/imagenet'

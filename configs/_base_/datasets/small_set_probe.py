@@ -1,4 +1,4 @@
-# A data set for protocols that read features; both splits with the centre crop. A config that
+# A small data set for protocols that read features; both splits with the centre crop. A config that
 # inherits it names data_root, and each split's reader (docs/datasets/small_sets.md).
 import copy
 
