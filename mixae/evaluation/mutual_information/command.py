@@ -25,6 +25,7 @@ from mixae.evaluation.analysis import (
     analysis_record,
     build_loader,
     describe_data,
+    describe_protocol,
     find_device,
     initialise,
     origin_of,
@@ -166,16 +167,12 @@ def mutual_information(
     found = measure(probe, batches('test_dataloader', protocol.seed))
     found |= dict(variance_kept=coordinates.share, groups=groups)
     if folder is not None:
-        fields = asdict(protocol)
-        fields.pop('seed')
-        defaults = asdict(Protocol())
-        changed = [f'{k}={v}' for k, v in fields.items() if v != defaults[k]]
         record = analysis_record(
             'mutual_information',
             config,
             checkpoint,
             started,
-            protocol=dict(name='patch-information', version='; '.join(['1', *changed])),
+            protocol=describe_protocol('patch-information', protocol),
             dataset=describe_data(
                 data,
                 len(loaders['train_features'].dataset),
