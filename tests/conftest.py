@@ -1,6 +1,7 @@
 """Real images, small, for every test that reads files: digits and photographs of scikit-learn."""
 
 import itertools
+import logging
 import os
 from pathlib import Path
 
@@ -29,6 +30,18 @@ def own_default_scope():
     DefaultScope._instance_dict.clear()
     MMLogger._instance_dict.clear()
     yield
+
+
+@pytest.fixture
+def log(caplog):
+    """What the log has said so far, a text a record; mmengine's logger does not propagate."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    with caplog.at_level(logging.INFO):
+        yield lambda: [record.getMessage() for record in caplog.records]
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture(scope='session')

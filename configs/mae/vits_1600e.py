@@ -1,8 +1,2 @@
-_base_ = [
-    '../_base_/models/mae.py',
-    '../_base_/datasets/imagenet_pretrain.py',
-    '../_base_/schedules/mae_pretrain.py',
-    '../_base_/runtime.py',
-]
-model = dict(backbone=dict(arch='s'))
+_base_ = ['vits_800e.py']
 train_cfg = dict(max_epochs=1600)

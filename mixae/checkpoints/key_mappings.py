@@ -16,14 +16,12 @@ class KeyMapping:
     """How another project names what our encoder has.
 
     Args:
-        name (str): For messages.
         layers (str): The prefix of a layer, before its number.
         tokens (dict): Their parameters outside modules -> ours.
         modules (dict): Their modules outside layers -> ours.
         layer_modules (dict): Their modules in a layer -> ours.
     """
 
-    name: str
     layers: str
     tokens: Mapping[str, str]
     modules: Mapping[str, str]
@@ -93,7 +91,6 @@ _TIMM_LAYER = {
 
 # timm's VisionTransformer with a class token, which Facebook's MAE is named like.
 TIMM_VIT = KeyMapping(
-    name="timm's ViT",
     layers='blocks',
     tokens=_TOKENS,
     modules={'patch_embed.proj': 'patch_embed.projection', 'norm': 'ln1', 'fc_norm': 'ln2'},
@@ -101,7 +98,6 @@ TIMM_VIT = KeyMapping(
 )
 # Hugging Face's ViT keeps query, key and value apart; see mixae.checkpoints.export.
 HUGGING_FACE_VIT = KeyMapping(
-    name="Hugging Face's ViT",
     layers='encoder.layer',
     tokens={
         'embeddings.cls_token': 'cls_token',

@@ -8,7 +8,7 @@ one of timm's models knows (registers, SwiGLU, other position embeddings) is lef
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor
@@ -181,10 +181,26 @@ _CONVERT = {
 }
 
 
-def tell_keys(**kinds: list[str]) -> str:
-    """The keys that do not fit, by kind, as one sentence."""
+def misfits(
+    given: Mapping[str, Tensor], expected: Mapping[str, Tensor], allow: Collection[str] = ()
+) -> str:
+    """Which weights do not fit a model's, by kind, in words; '' where all do.
+
+    Args:
+        given (Mapping): The weights of a checkpoint.
+        expected (Mapping): Those of the model.
+        allow (Collection[str]): Keys that may be missing or unexpected.
+    """
+    kinds = {
+        'missing keys': set(expected) - set(given) - set(allow),
+        'unexpected keys': set(given) - set(expected) - set(allow),
+        'keys of another shape': {
+            f'{k}: {tuple(given[k].shape)} in the checkpoint, {tuple(expected[k].shape)} in the '
+            'model'
+            for k in set(given) & set(expected)
+            if given[k].shape != expected[k].shape
+        },
+    }
     return '. '.join(
-        f'{len(keys)} {kind.replace("_", " ")}: {shorten(keys)}'
-        for kind, keys in kinds.items()
-        if keys
+        f'{len(keys)} {kind}: {shorten(sorted(keys))}' for kind, keys in kinds.items() if keys
     )

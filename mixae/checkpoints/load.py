@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mixae.checkpoints.account_form import KEY
 from mixae.checkpoints.key_mappings import TIMM_VIT
-from mixae.checkpoints.layouts import NO_FEATURES, find_encoder, to_timm
+from mixae.checkpoints.layouts import NO_FEATURES, find_encoder, misfits, to_timm
 from mixae.checkpoints.read import misfit, read_checkpoint, shorten
 from mixae.errors import CheckpointError
 
@@ -96,26 +96,10 @@ def load_encoder(
     if 'pos_embed' in state and 'pos_embed' in expected:
         grid = saved_grid(content)
         state['pos_embed'] = fit_pos_embed(state['pos_embed'], module, checkpoint, grid)
-    missing = sorted(set(expected) - set(state) - set(allow))
-    unexpected = sorted(set(state) - set(expected) - set(allow))
-    misshapen = sorted(
-        f'{k}: {tuple(state[k].shape)} in the checkpoint, {tuple(expected[k].shape)} in the model'
-        for k in set(state) & set(expected)
-        if state[k].shape != expected[k].shape
-    )
-    problems = [
-        f'{len(keys)} {what}: {shorten(keys)}'
-        for what, keys in (
-            ('missing keys', missing),
-            ('unexpected keys', unexpected),
-            ('keys of another shape', misshapen),
-        )
-        if keys
-    ]
-    if problems:
+    if problems := misfits(state, expected, allow):
         raise CheckpointError(
-            f'{checkpoint} does not fit {type(module).__name__}. ' + '. '.join(problems) + '. '
-            'Choose the config of the architecture that was pre-trained.'
+            f'{checkpoint} does not fit {type(module).__name__}. {problems}. Choose the config of '
+            'the architecture that was pre-trained.'
         )
     fresh = sorted(k for k in allow if k in expected and k not in state)
     dropped = sorted(k for k in allow if k in state and k not in expected)

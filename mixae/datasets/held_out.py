@@ -5,13 +5,12 @@ import numpy as np
 from mixae.errors import DataError
 
 
-def hold_out(labels_N: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+def hold_out(labels_N: np.ndarray, share: float) -> np.ndarray:
     """Which images are held out, (N,) bool: the share of every class, one image at least.
 
     Args:
         labels_N (np.ndarray): Classes of N images.
         share (float): Of every class, in (0, 1).
-        seed (int): Of the choice. Defaults to 0.
 
     Raises:
         DataError: A share outside (0, 1), no image, or a class of a single image, which cannot be
@@ -28,7 +27,7 @@ def hold_out(labels_N: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
             f'{classes[counts.argmin()]}: holding one out leaves none to train on. Give 2 images '
             'per class or more, or choose a protocol without a choice (linear, kNN).'
         )
-    rng, held = np.random.default_rng(seed), np.zeros(len(labels_N), bool)
+    rng, held = np.random.default_rng(0), np.zeros(len(labels_N), bool)
     for label, count in zip(classes, counts, strict=True):
         chosen = min(max(1, round(share * count)), count - 1)
         held[rng.permutation(np.flatnonzero(labels_N == label))[:chosen]] = True

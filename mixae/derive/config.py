@@ -2,7 +2,6 @@
 
 import copy
 import os
-from collections.abc import Iterator
 
 from mmengine.config import Config
 
@@ -17,7 +16,7 @@ from mixae.derive.components import LOADERS, Component, components
 from mixae.derive.facts import AUTO, REQUIRED, Facts
 from mixae.derive.schedule import derive_learning_rate, derive_schedule
 from mixae.derive.third_party import TABLE, walk
-from mixae.derive.values import check_complete, check_values
+from mixae.derive.values import check_complete, check_values, nodes
 from mixae.errors import ConfigError
 
 # What the Runner reads; other top-level entries are a config's own helpers, such as pipelines.
@@ -81,29 +80,19 @@ def derive(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config,
     derive_learning_rate(facts)
     if not cuda:
         _fit_to_cpu(facts)
-    _check_complete(cfg)
+    _check_filled(cfg)
     return cfg, facts.notes
 
 
-def drop_own_scope(node) -> None:
+def drop_own_scope(cfg: Config) -> None:
     """Remove the ``_scope_='mixae'`` that mmengine adds to what ``mixae::`` bases bring, in place.
 
     Our configs name our types with their scope and leave others to ``default_scope``. With it they
     are the same config, of the same hash, as in a checkout.
-
-    Args:
-        node: A config, or a part of one.
     """
-    if isinstance(node, Config):
-        drop_own_scope(node._cfg_dict)
-    elif isinstance(node, dict):
-        if node.get('_scope_') == 'mixae':
-            del node['_scope_']
-        for value in node.values():
-            drop_own_scope(value)
-    elif isinstance(node, (list, tuple)):
-        for value in node:
-            drop_own_scope(value)
+    for part in walk(cfg._cfg_dict):
+        if part.get('_scope_') == 'mixae':
+            del part['_scope_']
 
 
 def _derive_component(one: Component, facts: Facts) -> None:
@@ -181,23 +170,13 @@ def _fit_to_cpu(facts: Facts) -> None:
         facts.note('No GPU: AmpOptimWrapper (float16) runs as OptimWrapper (float32).')
 
 
-def _check_complete(cfg: Config) -> None:
+def _check_filled(cfg: Config) -> None:
+    read = {name: cfg.get(name) for name in READ}
     for marker, problem in (
         (REQUIRED, 'must be given'),
         (AUTO, "is 'auto', and nothing in this config says what follows: give a value"),
     ):
-        left = [path for name in READ for path in _paths_of(cfg.get(name), marker, name)]
+        left = [path for path, value in nodes(read) if isinstance(value, str) and value == marker]
         if left:
             more = f' (and {len(left) - 4} more)' if len(left) > 4 else ''
             raise ConfigError(f'{", ".join(left[:4])}{more} {problem}.')
-
-
-def _paths_of(node, marker: str, path: str) -> Iterator[str]:
-    if isinstance(node, dict):
-        for key, value in node.items():
-            yield from _paths_of(value, marker, f'{path}.{key}')
-    elif isinstance(node, list | tuple):
-        for index, value in enumerate(node):
-            yield from _paths_of(value, marker, f'{path}[{index}]')
-    elif isinstance(node, str) and node == marker:
-        yield path

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from mmengine.config import Config
 
@@ -176,9 +176,27 @@ def _check_number(path: str, value, kind: type, interval: str) -> None:
 
 def nodes(node, path: str = '') -> Iterator[tuple[str, object]]:
     """Everything within a config, with its place: 'model.backbone.out_indices[0]'."""
-    items = node.items() if isinstance(node, Mapping | Config) else enumerate(node)
-    for key, value in items:
-        place = f'{path}[{key}]' if isinstance(key, int) else f'{path}.{key}'.lstrip('.')
+    named = isinstance(node, Mapping | Config)
+    for key, value in node.items() if named else enumerate(node):
+        place = f'{path}.{key}'.lstrip('.') if named else f'{path}[{key}]'
         yield place, value
-        if isinstance(value, Mapping | list | tuple):
+        if _holds_others(value):
             yield from nodes(value, place)
+
+
+def leaves(value, path: str = '') -> Iterator[tuple[str, object]]:
+    """What in a config holds no other values, with its place; an empty list or dict is a leaf."""
+    within = nodes(value, path) if _holds_others(value) else ()
+    for place, one in ((path, value), *within):
+        if not _holds_others(one) or not one:
+            yield place, one
+
+
+def leaf_text(leaf) -> str:
+    """A leaf as text, the same in every process: classes and functions by their names."""
+    named = leaf if isinstance(leaf, type) or callable(leaf) else None
+    return named.__qualname__ if named else repr(leaf)
+
+
+def _holds_others(value) -> bool:
+    return isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes)

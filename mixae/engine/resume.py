@@ -1,7 +1,7 @@
 """Resuming: a run goes on as it was, or stops with what differs from its checkpoint."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from mixae.checkpoints.account import KEY
 from mixae.checkpoints.resume import check_resumable
 from mixae.derive import REQUIRED
+from mixae.derive.values import leaf_text, leaves
 from mixae.errors import CheckpointError, ConfigError
 from mixae.files import file_sha256
 
@@ -202,21 +203,3 @@ def flatten(value, name: str = '') -> Iterator[tuple[str, object]]:
     for path, leaf in leaves(value, name):
         plain = leaf is None or isinstance(leaf, str | int | float)
         yield path, leaf if plain else leaf_text(leaf)
-
-
-def leaves(value, name: str = '') -> Iterator[tuple[str, object]]:
-    """The leaves of a nested config by their dotted names; an empty list or dict is one."""
-    if isinstance(value, Mapping) and value:
-        for key, item in value.items():
-            yield from leaves(item, f'{name}.{key}' if name else str(key))
-    elif isinstance(value, Sequence) and not isinstance(value, str) and value:
-        for index, item in enumerate(value):
-            yield from leaves(item, f'{name}[{index}]')
-    else:
-        yield name, value
-
-
-def leaf_text(leaf) -> str:
-    """A leaf as text, the same in every process: classes and functions by their names."""
-    named = leaf if isinstance(leaf, type) or callable(leaf) else None
-    return named.__qualname__ if named else repr(leaf)

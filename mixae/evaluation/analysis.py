@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -98,6 +99,18 @@ def origin_of(checkpoint: str) -> dict:
     if not Path(checkpoint).is_file():
         raise CheckpointError(f'There is no checkpoint at {checkpoint}.')
     return read_origin(checkpoint)
+
+
+def describe_protocol(name: str, protocol) -> dict:
+    """A record's ``protocol`` block: options other than the default are part of the version.
+
+    Args:
+        name (str): Of the protocol.
+        protocol: A dataclass of options; ``seed`` is none of them.
+    """
+    options = zip(asdict(protocol).items(), asdict(type(protocol)()).values(), strict=True)
+    changed = [f'{k}={v}' for (k, v), default in options if k != 'seed' and v != default]
+    return dict(name=name, version='; '.join(['1', *changed]))
 
 
 def describe_data(data: Config, n_train: int | None, n_test: int) -> dict:

@@ -3,10 +3,8 @@
 Shape legend: N images, D width.
 """
 
-import contextlib
 import json
-import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +14,10 @@ from matplotlib.ticker import MaxNLocator
 from mmengine.config import Config
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import nn
 
 from mixae.derive import derive
+from mixae.engine.hooks.sanity_check import undisturbed
 from mixae.engine.hooks.topk_accuracy import read_curve
 from mixae.errors import ConfigError
 from mixae.evaluation.accuracy import top_k_accuracy
@@ -97,7 +94,7 @@ class WatchHook(Hook):
                 cfg.model.backbone[key] = own[key]
         cfg.model.data_preprocessor = dict(type='ClsDataPreprocessor')  # the run's own is used
         cfg, _ = derive(cfg, cuda=False)
-        with _undisturbed(runner.model):
+        with undisturbed(runner.model):
             self.loaders = [
                 self._loader(runner, cfg[name]) for name in ('train_features', 'test_dataloader')
             ]
@@ -119,7 +116,7 @@ class WatchHook(Hook):
         epoch = runner.epoch + 1
         if epoch % self.interval and epoch < runner.max_epochs:
             return
-        with _undisturbed(runner.model):
+        with undisturbed(runner.model):
             parts = [
                 extract_features(runner.model, loader, self.pool, f'watching, {name} features')
                 for loader, name in zip(self.loaders, ('training', 'test'), strict=True)
@@ -162,22 +159,6 @@ def rank_me(features_ND: np.ndarray) -> float:
     values = np.linalg.svd(features_ND.astype(np.float64), compute_uv=False)
     shares = values / max(values.sum(), 1e-300) + 1e-7
     return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
-@contextlib.contextmanager
-def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Generators and training modes are afterwards as they were before."""
-    model = model.module if is_model_wrapper(model) else model
-    modes = {module: module.training for module in model.modules()}
-    python, numpy = random.getstate(), np.random.get_state()
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def draw_watched(rows: Sequence[dict], path: str | Path) -> Path:

@@ -12,7 +12,7 @@ from mixae.checkpoints.account import CARD
 from mixae.derive.checks import nearest
 from mixae.errors import ConfigError
 from mixae.files import ROOT, write_whole
-from mixae.suite.plan import read_config
+from mixae.suite.read import read_config
 from mixae.suite.run import main
 
 BASES = ROOT / 'configs' / 'suites' / '_base_'

@@ -20,8 +20,9 @@ from mixae.files import lock_folder
 from mixae.results.compare import leading_metric
 from mixae.results.record import read_record
 from mixae.suite.forks import MODULES, Fork, Forks, die_with
-from mixae.suite.plan import ROOT, Run, check_whole
+from mixae.suite.plan import ROOT, Run
 from mixae.suite.progress import Display, duration, fraction_done, tail
+from mixae.suite.read import check_whole
 from mixae.suite.state import Folder
 
 

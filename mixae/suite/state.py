@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mixae.engine.resume import leaf_text, leaves
+from mixae.derive.values import leaf_text, leaves
 from mixae.engine.work_dir import checkpoints, set_aside
 from mixae.errors import BusyError, OutputError, SuiteError
 from mixae.files import LOCK, file_sha256, lock_folder, write_whole

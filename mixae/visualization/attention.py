@@ -1,6 +1,6 @@
 """Weight distributions and attention maps of encoders (Fig. 5 of the i-MAE paper).
 
-Shape legend: B images, N = L + 1 tokens (class token first), D width, H heads, d = D/H.
+Shape legend: B images, N = L + 1 tokens (class token first), D width.
 """
 
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
+from mixae.models.layers.homologous_attention import class_attention
 from mixae.visualization.pixels import for_matplotlib
 
 
@@ -32,7 +33,7 @@ def weights_and_attention(
     for axis, picture in zip(axes[:, 0], pictures, strict=True):
         axis.imshow(for_matplotlib(picture))
     for j, model in enumerate(models.values(), start=1):
-        for axis, attention in zip(axes[:, j], class_attention(model, images), strict=True):
+        for axis, attention in zip(axes[:, j], attention_maps(model, images), strict=True):
             axis.imshow(attention, cmap='viridis', vmin=0)
     for axis, label in zip(axes[0], ('original', *models), strict=True):
         axis.set_title(label, fontsize=9)
@@ -70,7 +71,7 @@ def matrix_weights(encoder: nn.Module) -> np.ndarray:
 
 
 @torch.no_grad()
-def class_attention(encoder: nn.Module, images: Tensor) -> np.ndarray:
+def attention_maps(encoder: nn.Module, images: Tensor) -> np.ndarray:
     """Attention of the class token to every patch in the last layer, (B, rows, columns).
 
     The mean over heads. The class token's attention to itself is left out, so a map sums to less
@@ -80,18 +81,10 @@ def class_attention(encoder: nn.Module, images: Tensor) -> np.ndarray:
 
     def attend(attn: nn.Module, x_BND: Tensor, layer: int) -> Tensor:
         if layer == encoder.num_layers - 1:
-            maps[layer] = attention_weights(attn, x_BND)[:, :, 0, 1:].mean(dim=1)
+            maps[layer] = class_attention(attn, x_BND).mean(dim=1)
         return attn(x_BND)
 
     everything = torch.arange(encoder.num_patches, device=images.device).expand(len(images), -1)
     encoder.encode(encoder.embed_visible(images, everything), attend)
     (last,) = maps.values()
     return last.unflatten(1, encoder.patch_resolution).float().cpu().numpy()
-
-
-def attention_weights(attn: nn.Module, x_BND: Tensor) -> Tensor:
-    """softmax(q k^T / sqrt(D/H)) of mmpretrain's ``MultiheadAttention``, (B, H, N, N)."""
-    B, N, _ = x_BND.shape
-    qkv = attn.qkv(x_BND).reshape(B, N, 3, attn.num_heads, attn.head_dims)
-    q_BHNd, k_BHNd, _ = qkv.permute(2, 0, 3, 1, 4)
-    return (q_BHNd @ k_BHNd.transpose(-1, -2) / attn.head_dims**0.5).softmax(dim=-1)

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import matplotlib
 from matplotlib.figure import Figure
-from scipy import stats
 
 from mixae.errors import TableError
 from mixae.files import check_output
 from mixae.results.compare import build_table
-from mixae.results.paired import CONFIDENCE
+from mixae.results.correlate import half_interval
 from mixae.results.record import RunRecord
-from mixae.results.table import Cell, Row
+from mixae.results.table import Row
 from mixae.visualization.grid import ENDINGS, save_figure
 
 
@@ -87,7 +86,7 @@ def _draw_line(ax, rows: Sequence[Row], cost: str, column: str, colour, name: st
         ax.errorbar(
             row.cells[cost].mean,
             cell.mean,
-            yerr=_half_interval(cell),
+            yerr=half_interval(cell),
             fmt='o',
             ms=5,
             color=colour,
@@ -95,9 +94,3 @@ def _draw_line(ax, rows: Sequence[Row], cost: str, column: str, colour, name: st
             capsize=2,
             label=name if row is rows[-1] else None,
         )
-
-
-def _half_interval(cell: Cell) -> float | None:
-    if cell.n < 2 or cell.std is None:
-        return None
-    return stats.t.ppf((1 + CONFIDENCE) / 2, cell.n - 1) * cell.std / cell.n**0.5

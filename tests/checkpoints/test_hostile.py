@@ -37,6 +37,7 @@ from mixae.visualization.curves import plot_topk_accuracy
 from mixae.visualization.dense_pictures import draw_predictions
 from mixae.visualization.reconstruction import reconstruction_picture
 from tests.checkpoints.crafted import Call
+from tests.models.parts import mae_parts
 
 ROOT = Path(__file__).parents[2]
 MAE = 'mae/vitt_cifar10_2000e.py'
@@ -89,25 +90,7 @@ def encoder(**options):
 
 
 # An i-MAE's model, or an MAE's, with nothing left to derive.
-PARTS = dict(
-    backbone=dict(type='mixae.MaskedViT', arch=ARCH, img_size=32, patch_size=8, mask_ratio=0.75),
-    neck=dict(
-        type='mmpretrain.MAEPretrainDecoder',
-        num_patches=16,
-        patch_size=8,
-        embed_dim=16,
-        decoder_embed_dim=16,
-        decoder_depth=1,
-        decoder_num_heads=2,
-    ),
-    head=dict(
-        type='mmpretrain.MAEPretrainHead',
-        patch_size=8,
-        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
-    ),
-)
-
-
+PARTS = mae_parts(ARCH, img_size=32, patch_size=8, mask_ratio=0.75)
 MIXTURE = dict(
     mix=dict(beta=1.0),
     disentangle=dict(type='mixae.Disentanglement'),

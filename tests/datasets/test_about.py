@@ -1,11 +1,9 @@
 """``dataset.json`` in every state: a damaged one costs a warning, never an evaluation."""
 
 import json
-import logging
 import shutil
 
 import pytest
-from mmengine.logging import MMLogger
 
 from mixae.datasets.about import read_about, write_about
 from mixae.datasets.tiny_imagenet import prepare_tiny_imagenet
@@ -30,15 +28,6 @@ DAMAGED = {
     'nested without end': b'[' * 100_000,
     'a number without end': b'{"description": ' + b'9' * 5000 + b'}',
 }
-
-
-@pytest.fixture
-def log(caplog):
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.WARNING):
-        yield lambda: [record.getMessage() for record in caplog.records]
-    logger.removeHandler(caplog.handler)
 
 
 @pytest.mark.parametrize('case', [*DAMAGED, 'a folder'])

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 from PIL import Image
 
 from mixae.datasets import CocoDataset
@@ -136,32 +135,27 @@ def test_images_that_are_not_in_their_folder_stop(read):
         read(further)
 
 
-def test_images_without_an_entry_are_counted(read, tmp_path, caplog):
+def test_images_without_an_entry_are_counted(read, tmp_path, log):
     for name in ('8.jpg', '9.PNG'):
         Image.fromarray(np.zeros((3, 4, 3), np.uint8)).save(tmp_path / name)
     (tmp_path / 'readme.txt').write_text('not an image')
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
     read()
-    logger.removeHandler(caplog.handler)
-    assert f'{tmp_path}/instances.json: 2 further images in its folder have no entry' in caplog.text
+    said = '\n'.join(log())
+    assert f'{tmp_path}/instances.json: 2 further images in its folder have no entry' in said
 
 
-def test_images_that_are_filtered_out_are_counted(read, tmp_path, caplog):
+def test_images_that_are_filtered_out_are_counted(read, tmp_path, log):
     def further(content):
         content['images'].append(dict(id=8, file_name='8.jpg', width=40, height=30))
 
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save(tmp_path / '8.jpg')
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
     assert len(read(further, filter_cfg=dict(filter_empty_gt=True))) == 1
-    logger.removeHandler(caplog.handler)
-    assert '1 of 2 images are left out by filter_cfg={' in caplog.text
+    assert '1 of 2 images are left out by filter_cfg={' in '\n'.join(log())
     with pytest.raises(DataError, match='none of its 2 images is left after filter_cfg='):
         read(further, filter_cfg=dict(filter_empty_gt=True, min_size=99))
 
 
-def test_what_is_left_out_is_counted_in_the_log(read, caplog):
+def test_what_is_left_out_is_counted_in_the_log(read, log):
     kinds = [
         dict(bbox=[40, 0, 5, 5]),
         dict(bbox=[-9, 0, 5, 5]),
@@ -178,13 +172,10 @@ def test_what_is_left_out_is_counted_in_the_log(read, caplog):
         first = content['annotations'][0]
         content['annotations'] += [{**first, 'id': 2 + i, **x} for i, x in enumerate(kinds)]
 
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
     dataset = read(change)
-    logger.removeHandler(caplog.handler)
     kept = dataset.get_data_info(0)['instances']
     assert len(kept) == 2
-    left, absent = [r.message for r in caplog.records]
+    left, absent = log()
     assert 'annotations left out of 9: ' in left
     for count in (
         '2 outside their image',

@@ -31,7 +31,7 @@ from pycocotools.coco import COCO
 from sklearn.linear_model import LogisticRegression
 
 from mixae.datasets import digit_scenes
-from mixae.datasets.digit_scenes import build, draw_picture, preview, sources
+from mixae.datasets.digit_scenes import build, draw_picture, options, preview, sources
 from mixae.errors import DataError
 from mixae.registry import DATASETS, METRICS
 
@@ -636,7 +636,7 @@ def test_a_failing_build_leaves_nothing(tmp_path, monkeypatch):
 
 def test_the_contact_sheet_shows_what_is_on_disk(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        build, 'DEFAULTS', {p: build.make_options(p, num_train=1, num_test=24) for p in PARTS}
+        options, 'DEFAULTS', {p: build.make_options(p, num_train=1, num_test=24) for p in PARTS}
     )
     for part in PARTS:
         prepare(part, tmp_path / 'data')

@@ -1,11 +1,9 @@
 """Folders of images: what is read, and what is left out with a word."""
 
-import logging
 import os
 
 import numpy as np
 import pytest
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
@@ -23,16 +21,6 @@ SPELLINGS = ('a.jpg', 'b.JPG', 'c.JPEG', 'd.png', 'e.PNG', 'f.webp', 'g.tiff', '
 def scope():
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         yield
-
-
-@pytest.fixture
-def log(caplog):
-    """What the log has said so far."""
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO):
-        yield lambda: [record.getMessage() for record in caplog.records]
-    logger.removeHandler(caplog.handler)
 
 
 def picture(path, size=(12, 9), value=100):

@@ -1,7 +1,6 @@
 """Files that cannot be read, and truth that does not fit its image."""
 
 import errno
-import logging
 import os
 
 import cv2
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 from mmdet.datasets import BaseDetDataset
 from mmengine.dataset import ConcatDataset, RepeatDataset
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmpretrain.datasets import CustomDataset
 from mmseg.datasets import BaseSegDataset
@@ -27,15 +25,6 @@ WIDTH, HEIGHT = 48, 32
 @pytest.fixture(scope='module')
 def photo():
     return load_sample_image('china.jpg')[100 : 100 + HEIGHT, 200 : 200 + WIDTH]
-
-
-@pytest.fixture
-def log(caplog):
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO):
-        yield lambda: [record.getMessage() for record in caplog.records]
-    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture

@@ -1,14 +1,13 @@
 """The project's tools as a user runs them: subprocesses on small data."""
 
 import os
-import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.tools import ROOT, tool_command, tool_environ
+
 PLUGINS = Path(__file__).parent / 'plugins'
 
 
@@ -17,22 +16,11 @@ def tool():
     """Runs tools/NAME with arguments; returns the finished process, output and errors as one."""
 
     def run(name: str, *args, status: int | None = 0, options: dict | None = None):
-        command = [sys.executable] if name.endswith('.py') else ['bash']
-        command += [str(ROOT / 'tools' / name), *map(str, args)]
-        if options:
-            command += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]
+        python_path = os.pathsep.join(map(str, (ROOT, PLUGINS)))
         done = subprocess.run(
-            command,
+            tool_command(name, *args, options=options),
             cwd=ROOT,
-            env=os.environ
-            | dict(
-                PYTHONPATH=os.pathsep.join(map(str, (ROOT, PLUGINS))),
-                PYTHON=sys.executable,
-                OMP_NUM_THREADS='1',
-                OMP_WAIT_POLICY='PASSIVE',
-                CUDA_VISIBLE_DEVICES='',
-                PORT=str(free_port()),
-            ),
+            env=tool_environ(PYTHONPATH=python_path, OMP_WAIT_POLICY='PASSIVE'),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -58,12 +46,6 @@ def with_plugins(tmp_path):
         return path
 
     return write
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mixae.datasets.digit_scenes.build import DEFAULTS
+from mixae.datasets.digit_scenes.options import DEFAULTS
 from mixae.derive import derive
 from mixae.engine import launch
 from mixae.errors import CheckpointError, ConfigError

@@ -7,24 +7,10 @@ import torch
 
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine.work_dir import checkpoints
+from tests.states import same, snapshot
 
 MIXEDAE = 'configs/mixedae/vitt_cifar10_2000e.py'
 STEPS = 6  # 48 images in batches of 8
-
-
-def snapshot(path):
-    content = read_checkpoint(path)
-    return content['state_dict'], content['optimizer'], content['param_schedulers']
-
-
-def same(a, b) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 @pytest.mark.parametrize('workers', [0, pytest.param(2, marks=pytest.mark.slow)])

@@ -5,7 +5,6 @@ import itertools
 from pathlib import Path
 
 import pytest
-import torch
 from mmengine.config import Config
 from mmengine.dataset import DefaultSampler, InfiniteSampler
 from mmengine.hooks import Hook
@@ -15,6 +14,7 @@ from mixae.datasets import InfiniteEpochSampler
 from mixae.engine import launch
 from mixae.engine.loops import repeatable
 from mixae.registry import HOOKS
+from tests.states import same, snapshot
 
 TRANSFER = Path('configs/transfer')
 
@@ -63,19 +63,9 @@ def straight_and_resumed(config, tmp_path, stop_at, resumed_from, last):
 
 
 def states(path):
-    content = read_checkpoint(path)
-    told = {k: content['mixae'][k] for k in ('images_seen', 'iterations', 'epochs')}
-    return content['state_dict'], content['optimizer'], content['param_schedulers'], told
-
-
-def same(a, b) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
+    account = read_checkpoint(path)['mixae']
+    told = {k: account[k] for k in ('images_seen', 'iterations', 'epochs')}
+    return *snapshot(path), told
 
 
 def check(*args):

@@ -39,11 +39,6 @@ def train(small_config, folder, resume=False, epochs=2, hook=None, **options):
     return launch.train(cfg, pretrained='scratch', resume=resume)
 
 
-@pytest.fixture(scope='module')
-def runs(tmp_path_factory):
-    return tmp_path_factory.mktemp('runs')
-
-
 @pytest.fixture
 def straight(runs, small_config):
     folder = runs / 'straight'

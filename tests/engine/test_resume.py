@@ -16,11 +16,6 @@ MAE = 'mae/vitt_cifar10_2000e.py'
 FINETUNE = 'transfer/cifar/cifar10_vitt_finetune.py'
 
 
-@pytest.fixture(scope='module')
-def runs(tmp_path_factory):
-    return tmp_path_factory.mktemp('runs')
-
-
 @pytest.fixture
 def mae(runs, small_config):
     """A run of two epochs and its first checkpoint; made once."""

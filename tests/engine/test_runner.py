@@ -25,6 +25,7 @@ from mixae.registry import HOOKS, OPTIM_WRAPPERS
 from mixae.results.names import settings_apart
 from mixae.results.record import read_record
 from mixae.visualization.curves import curve_rows
+from tests.states import same, snapshot
 
 MIXEDAE = 'mixedae/vitt_cifar10_2000e.py'
 MAE = 'mae/vitt_cifar10_2000e.py'
@@ -76,26 +77,6 @@ class ScalingOptimWrapper(OptimWrapper):
 def stopping(cfg, **options):
     cfg.custom_hooks = [dict(type='mixae.StopHook', **options)]
     return cfg
-
-
-def snapshot(path):
-    content = read_checkpoint(path)
-    return content['state_dict'], content['optimizer'], content['param_schedulers']
-
-
-def same(a, b) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list | tuple):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
-
-
-@pytest.fixture(scope='module')
-def runs(tmp_path_factory):
-    return tmp_path_factory.mktemp('runs')
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Top-k accuracy against scikit-learn's, for scores of any sign."""
 
-import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from mmpretrain.structures import DataSample
 from sklearn.datasets import load_digits
@@ -109,14 +107,10 @@ def test_the_metric_takes_scores_of_any_sign():
     'classes, kept', [(1, (1,)), (3, (1,)), (4, (1,)), (5, (1, 5)), (10, (1, 5))]
 )
 @pytest.mark.parametrize('named', [True, False])
-def test_topk_is_capped_by_the_classes_at_start(classes, kept, named, caplog):
+def test_topk_is_capped_by_the_classes_at_start(classes, kept, named, log):
     metric = Accuracy(topk=(1, 5))
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
-    with caplog.at_level(logging.INFO):
-        metric.dataset_meta = dict(classes=tuple(map(str, range(classes)))) if named else {}
-    logger.removeHandler(caplog.handler)
-    said = [r.message for r in caplog.records]
+    metric.dataset_meta = dict(classes=tuple(map(str, range(classes)))) if named else {}
+    said = log()
     if named and kept != (1, 5):
         assert said == [f'{classes} classes: accuracy is top-1, not top-1 and top-5.']
     else:

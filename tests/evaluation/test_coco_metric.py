@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from mmdet.evaluation import CocoMetric as MMDetCocoMetric
 from mmdet.registry import METRICS
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from pycocotools import mask as mask_utils
 from pycocotools.coco import COCO
@@ -300,15 +299,12 @@ def test_result_files_carry_the_ids_of_the_annotation_file(tmp_path):
 # ------------------------------------------------------------------- truth that is not as it seems
 
 
-def test_classes_without_an_object_are_named_and_counted(tmp_path, caplog):
+def test_classes_without_an_object_are_named_and_counted(tmp_path, log):
     tables = scenes()
     tables['annotations'] = [row for row in tables['annotations'] if row['category_id'] == 1]
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
     result = ours(tables, predict(tables), tmp_path / 'a.json')
-    logger.removeHandler(caplog.handler)
     assert result['coco/classes_absent'] == 1 and result['coco/bbox_mAP'] == 1.0
-    (line,) = [r.message for r in caplog.records if 'no object' in r.message]
+    (line,) = [line for line in log() if 'no object' in line]
     assert line.startswith('1 of 2 classes have no object in the 6 evaluated images (disc)')
 
 
@@ -330,7 +326,7 @@ def test_nothing_found_is_an_ap_of_0(kind, tmp_path):
 
 
 @pytest.mark.parametrize('kind', ['none', 'crowds', 'of other images'])
-def test_truth_without_an_object_is_no_result(tmp_path, kind, caplog):
+def test_truth_without_an_object_is_no_result(tmp_path, kind, log):
     tables = scenes()
     found = predict(tables)
     if kind == 'none':
@@ -341,13 +337,11 @@ def test_truth_without_an_object_is_no_result(tmp_path, kind, caplog):
     else:
         tables['images'].append(dict(id=99, file_name='x.jpg', width=96, height=64))
         tables['annotations'] = [{**tables['annotations'][0], 'image_id': 99}]
-    logger = MMLogger.get_current_instance()
-    logger.addHandler(caplog.handler)
     result = ours(tables, found, tmp_path / 'a.json')
-    logger.removeHandler(caplog.handler)
     assert result['coco/bbox_mAP'] == result['coco/segm_mAP'] == -1  # pycocotools' undefined
     assert 'coco/classes_absent' not in result
-    assert '2 of 2 classes have no object' in caplog.text and 'AP is not defined' in caplog.text
+    said = '\n'.join(log())
+    assert '2 of 2 classes have no object' in said and 'AP is not defined' in said
 
 
 def test_an_image_that_the_file_does_not_know_is_named(tmp_path):

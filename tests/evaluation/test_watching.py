@@ -8,9 +8,10 @@ import torch
 from scipy.stats import entropy
 
 from mixae.engine import launch
+from mixae.engine.hooks.sanity_check import undisturbed
 from mixae.engine.hooks.topk_accuracy import read_curve
 from mixae.errors import ConfigError
-from mixae.evaluation.watching import WatchHook, _undisturbed, draw_watched, rank_me
+from mixae.evaluation.watching import WatchHook, draw_watched, rank_me
 
 KNN = 'configs/transfer/tiny_imagenet/vits_knn.py'
 
@@ -80,7 +81,7 @@ def test_generators_and_modes_are_put_back_even_after_an_error():
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
     expected = random.random(), np.random.rand(), torch.rand(1)
     random.seed(1), np.random.seed(1), torch.manual_seed(1)
-    with pytest.raises(KeyError), _undisturbed(model):
+    with pytest.raises(KeyError), undisturbed(model):
         model.eval()
         random.seed(5), np.random.seed(5), torch.manual_seed(5)
         raise KeyError

@@ -2,26 +2,24 @@
 
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.tools import ROOT, tool_command, tool_environ
 
 
 class Started:
     """A tool at work, its output in a file."""
 
-    def __init__(self, command: list[str], path: Path, **environ: str) -> None:
+    def __init__(self, command: list[str], path: Path, environ: dict[str, str]) -> None:
         self.path = path
         self.popen = subprocess.Popen(
             command,
             cwd=ROOT,
-            env=os.environ | environ,
+            env=environ,
             stdout=path.open('w'),
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -58,21 +56,10 @@ def start(tmp_path):
     started = []
 
     def run(name: str, *args, options: dict | None = None, port: int | None = None) -> Started:
-        command = [sys.executable] if name.endswith('.py') else ['bash']
-        command += [str(ROOT / 'tools' / name), *map(str, args)]
-        if options:
-            command += ['--cfg-options', *(f'{k}={v}' for k, v in options.items())]
-        with socket.socket() as probe:
-            probe.bind(('127.0.0.1', 0))
-            free = probe.getsockname()[1]
         one = Started(
-            command,
+            tool_command(name, *args, options=options),
             tmp_path / f'output_{len(started)}.txt',
-            PYTHONPATH=str(ROOT),
-            PYTHON=sys.executable,
-            OMP_NUM_THREADS='1',
-            CUDA_VISIBLE_DEVICES='',
-            PORT=str(port or free),
+            tool_environ(PORT=str(port)) if port else tool_environ(),
         )
         started.append(one)
         return one

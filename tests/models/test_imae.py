@@ -18,27 +18,11 @@ from mixae.models.layers import masks_from_visible, mix_pairs
 from mixae.models.losses import PatchDistillationLoss
 from mixae.models.necks import Disentanglement
 from mixae.registry import MODELS
+from tests.models.parts import mae_parts
 
 L, D = 16, 24
 ARCH = dict(embed_dims=D, num_layers=2, num_heads=2, feedforward_channels=48)
-PARTS = dict(
-    backbone=dict(type='mixae.MaskedViT', arch=ARCH, img_size=16, patch_size=4, mask_ratio=0.75),
-    neck=dict(
-        type='mmpretrain.MAEPretrainDecoder',
-        num_patches=L,
-        patch_size=4,
-        embed_dim=D,
-        decoder_embed_dim=16,
-        decoder_depth=1,
-        decoder_num_heads=2,
-    ),
-    head=dict(
-        type='mmpretrain.MAEPretrainHead',
-        norm_pix=True,
-        patch_size=4,
-        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
-    ),
-)
+PARTS = mae_parts(ARCH, img_size=16, patch_size=4, mask_ratio=0.75)
 DISTILL = dict(type='mixae.PatchDistillationLoss')
 DISENTANGLE = dict(type='mixae.Disentanglement')
 METHOD = dict(mix=dict(beta=1.0), disentangle=DISENTANGLE, distill=DISTILL)

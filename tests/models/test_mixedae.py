@@ -12,27 +12,11 @@ from mixae.models import MixedAE
 from mixae.models.layers.masking import masks_from_visible
 from mixae.models.layers.mixing import complementary_masks
 from mixae.registry import MODELS
+from tests.models.parts import mae_parts
 
 L, D, G, B = 16, 24, 4, 8
 ARCH = dict(embed_dims=D, num_layers=3, num_heads=2, feedforward_channels=48)
-PARTS = dict(
-    backbone=dict(type='mixae.MaskedViT', arch=ARCH, img_size=32, patch_size=8),
-    neck=dict(
-        type='mmpretrain.MAEPretrainDecoder',
-        num_patches=L,
-        patch_size=8,
-        embed_dim=D,
-        decoder_embed_dim=16,
-        decoder_depth=1,
-        decoder_num_heads=2,
-    ),
-    head=dict(
-        type='mmpretrain.MAEPretrainHead',
-        norm_pix=True,
-        patch_size=8,
-        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
-    ),
-)
+PARTS = mae_parts(ARCH, img_size=32, patch_size=8)
 CONTRAST = dict(type='mixae.HomologousContrastiveLoss', in_dim=D, proj_dim=8)
 
 

@@ -4,20 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from mixae.results.claims import (
-    CLAIMS,
+from mixae.results.claims import CLAIMS, Claim, RowOf
+from mixae.results.names import COLUMNS, METHODS
+from mixae.results.record import metric, new_record, read_records
+from mixae.results.verdicts import (
     CONFIRMED,
     NOT_RUN,
     REFUTED,
     UNDECIDED,
-    Claim,
-    RowOf,
     claims_page,
     findings,
     judge,
 )
-from mixae.results.names import COLUMNS, METHODS
-from mixae.results.record import metric, new_record, read_records
 
 ROOT = Path(__file__).parents[2]
 

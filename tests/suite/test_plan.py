@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mixae.datasets.digit_scenes.build import DEFAULTS
+from mixae.datasets.digit_scenes.options import DEFAULTS
 from mixae.derive import derive
 from mixae.errors import MixaeError, SuiteError
 from mixae.suite.checks import CHECKS

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mixae.models import MaskedViT
-from mixae.visualization.attention import attention_weights, class_attention, matrix_weights
+from mixae.visualization.attention import attention_maps, matrix_weights
 
 L, D = 16, 24
 
@@ -17,6 +17,14 @@ def encoder():
     vit = MaskedViT(arch, img_size=16, patch_size=4)
     vit.init_weights()
     return vit.eval()
+
+
+def attention_weights(attn, x_BND):
+    """softmax(q k^T / sqrt(D/H)) of mmpretrain's ``MultiheadAttention``, (B, H, N, N)."""
+    B, N, _ = x_BND.shape
+    qkv = attn.qkv(x_BND).reshape(B, N, 3, attn.num_heads, attn.head_dims)
+    q_BHNd, k_BHNd, _ = qkv.permute(2, 0, 3, 1, 4)
+    return (q_BHNd @ k_BHNd.transpose(-1, -2) / attn.head_dims**0.5).softmax(dim=-1)
 
 
 def test_attention_is_the_one_that_the_layer_computes(encoder):
@@ -32,7 +40,7 @@ def test_attention_is_the_one_that_the_layer_computes(encoder):
     encoder.layers[1].attn.register_forward_pre_hook(lambda _, args: seen.update(x=args[0]))
     encoder.features(inputs)
     expected = attention_weights(attn, seen['x']).mean(1)[:, 0, 1:].reshape(4, 4, 4)
-    found = class_attention(encoder, inputs)
+    found = attention_maps(encoder, inputs)
     np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-5)
 
 

@@ -20,32 +20,14 @@ from mixae.visualization.imae_pictures import (
     mask_ratios,
 )
 from mixae.visualization.pixels import GREY, to_rgb
+from tests.models.parts import mae_parts
 
 L, D = 16, 24
+ARCH = dict(embed_dims=D, num_layers=2, num_heads=2, feedforward_channels=48)
+PARTS = mae_parts(ARCH, img_size=16, patch_size=4, mask_ratio=0.75)
 MODEL = dict(
     type='mixae.IMAE',
-    backbone=dict(
-        type='mixae.MaskedViT',
-        arch=dict(embed_dims=D, num_layers=2, num_heads=2, feedforward_channels=48),
-        img_size=16,
-        patch_size=4,
-        mask_ratio=0.75,
-    ),
-    neck=dict(
-        type='mmpretrain.MAEPretrainDecoder',
-        num_patches=L,
-        patch_size=4,
-        embed_dim=D,
-        decoder_embed_dim=16,
-        decoder_depth=1,
-        decoder_num_heads=2,
-    ),
-    head=dict(
-        type='mmpretrain.MAEPretrainHead',
-        norm_pix=True,
-        patch_size=4,
-        loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
-    ),
+    **PARTS,
     mix=dict(beta=1.0),
     disentangle=dict(type='mixae.Disentanglement'),
     distill=None,
@@ -60,8 +42,7 @@ def build(**options):
 
 
 def build_mae():
-    parts = copy.deepcopy({k: MODEL[k] for k in ('backbone', 'neck', 'head')})
-    return MODELS.build(dict(type='mmpretrain.MAE', **parts)).eval()
+    return MODELS.build(dict(type='mmpretrain.MAE', **copy.deepcopy(PARTS))).eval()
 
 
 @pytest.fixture

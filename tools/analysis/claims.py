@@ -5,8 +5,8 @@ import argparse
 
 from mixae.engine.launch import run_tool
 from mixae.files import check_output, write_whole
-from mixae.results.claims import claims_page
 from mixae.results.record import read_records
+from mixae.results.verdicts import claims_page
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 """Measure two lower bounds of the mutual information of encoded tokens and masked patches."""
 
 import argparse
-from dataclasses import fields
+from dataclasses import asdict
 
 from mixae.engine.launch import read_config, run_tool
 from mixae.engine.options import add_options_argument
@@ -30,9 +30,9 @@ def main(argv: list[str] | None = None) -> None:
     add('--budget', metavar='TEXT', help='the compute budget in words, for the record')
     add_options_argument(parser, '--cfg-options', 'the config')
     add_options_argument(parser, '--data-options', 'the data config')
-    parser.set_defaults(**{field.name: field.default for field in fields(Protocol)})
+    parser.set_defaults(**asdict(Protocol()))
     args = parser.parse_args(argv)
-    protocol = Protocol(**{field.name: getattr(args, field.name) for field in fields(Protocol)})
+    protocol = Protocol(**{name: getattr(args, name) for name in asdict(Protocol())})
     config = read_config(args.config, args.cfg_options)
     data = read_config(args.data, args.data_options)
     found = mutual_information(

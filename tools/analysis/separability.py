@@ -2,7 +2,7 @@
 """Print how linearly separable an i-MAE's features are (Table 4 of the paper)."""
 
 import argparse
-from dataclasses import fields
+from dataclasses import asdict
 
 from mixae.engine.launch import read_config, run_tool
 from mixae.engine.options import add_options_argument
@@ -33,9 +33,9 @@ def main(argv: list[str] | None = None) -> None:
     add('--budget', metavar='TEXT', help='the compute budget in words, for the records')
     add_options_argument(parser, '--cfg-options', 'the i-MAE config')
     add_options_argument(parser, '--data-options', 'the data config')
-    parser.set_defaults(**{field.name: field.default for field in fields(Protocol)})
+    parser.set_defaults(**asdict(Protocol()))
     args = parser.parse_args(argv)
-    protocol = Protocol(**{field.name: getattr(args, field.name) for field in fields(Protocol)})
+    protocol = Protocol(**{name: getattr(args, name) for name in asdict(Protocol())})
     config = read_config(args.config, args.cfg_options)
     data = read_config(args.data, args.data_options)
     results = table_4(

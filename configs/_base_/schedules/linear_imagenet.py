@@ -6,13 +6,7 @@ optim_wrapper = dict(
     optimizer=dict(type='LARS', lr='auto', weight_decay=0.0, momentum=0.9),
 )
 param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=1e-4,
-        begin=0,
-        end='auto',
-        convert_to_iter_based=True,
-    ),
+    dict(type='LinearLR', start_factor=1e-4, begin=0, end='auto', convert_to_iter_based=True),
     dict(
         type='CosineAnnealingLR', T_max='auto', begin='auto', end='auto', convert_to_iter_based=True
     ),

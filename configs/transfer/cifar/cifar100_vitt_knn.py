@@ -1,9 +1,3 @@
-_base_ = [
-    '../../_base_/models/vit_probe.py',
-    '../../_base_/datasets/cifar_probe.py',
-    '../../_base_/schedules/knn.py',
-    '../../_base_/runtime.py',
-]
-model = dict(backbone=dict(arch='ti', img_size=32, patch_size=4))
+_base_ = ['cifar10_vitt_knn.py']
 data_root = 'data/cifar100'
 data_about = dict(name='cifar100')

@@ -1,17 +1,8 @@
-_base_ = [
-    '../../_base_/models/vit_attentive.py',
-    '../../_base_/datasets/cifar_cls.py',
-    '../../_base_/schedules/attentive.py',
-    '../../_base_/runtime.py',
-]
+_base_ = ['cifar10_vitt_attentive.py']
 model = dict(
     backbone=dict(
         arch=dict(
             _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
         ),
-        img_size=32,
-        patch_size=4,
-    ),
-    head=dict(num_queries=16),
+    )
 )
-train_dataloader = dict(batch_size=256)

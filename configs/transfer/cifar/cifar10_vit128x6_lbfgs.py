@@ -1,16 +1,8 @@
-_base_ = [
-    '../../_base_/models/vit_probe.py',
-    '../../_base_/datasets/cifar_probe.py',
-    '../../_base_/schedules/lbfgs.py',
-    '../../_base_/runtime.py',
-]
+_base_ = ['cifar10_vitt_lbfgs.py']
 model = dict(
     backbone=dict(
         arch=dict(
             _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
         ),
-        img_size=32,
-        patch_size=4,
     )
 )
-data_about = dict(name='cifar10')

@@ -1,19 +1,8 @@
-_base_ = [
-    '../../_base_/models/vit_sweep.py',
-    '../../_base_/datasets/cifar_cls.py',
-    '../../_base_/schedules/sweep.py',
-    '../../_base_/runtime.py',
-]
+_base_ = ['cifar10_vitt_sweep.py']
 model = dict(
     backbone=dict(
         arch=dict(
             _delete_=True, embed_dims=128, num_layers=6, num_heads=4, feedforward_channels=512
         ),
-        img_size=32,
-        patch_size=4,
     )
-)
-train_dataloader = dict(batch_size=256, dataset=dict(hold_out=0.1))
-val_dataloader = dict(
-    dataset=dict(hold_out=0.1, part='held_out', dataset=dict(data_prefix='train'))
 )

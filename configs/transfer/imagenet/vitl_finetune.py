@@ -1,11 +1,5 @@
-_base_ = [
-    '../../_base_/models/vit_classifier.py',
-    '../../_base_/datasets/imagenet_cls.py',
-    '../../_base_/schedules/finetune.py',
-    '../../_base_/runtime.py',
-]
+_base_ = ['vitb_finetune.py']
 model = dict(backbone=dict(arch='l', drop_path_rate=0.2))
 base_lr = 0.001
 train_cfg = dict(max_epochs=50)
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.75))
-protocol = dict(name='finetune-mae', version='1')

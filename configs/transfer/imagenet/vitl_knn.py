@@ -1,7 +1,2 @@
-_base_ = [
-    '../../_base_/models/vit_probe.py',
-    '../../_base_/datasets/imagenet_probe.py',
-    '../../_base_/schedules/knn.py',
-    '../../_base_/runtime.py',
-]
+_base_ = ['vitb_knn.py']
 model = dict(backbone=dict(arch='l'))

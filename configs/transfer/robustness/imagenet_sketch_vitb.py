@@ -1,19 +1,4 @@
 # ImageNet-Sketch: tests a checkpoint that configs/transfer/imagenet/vitb_finetune.py has trained.
-_base_ = ['../imagenet/vitb_finetune.py']
+_base_ = ['imagenet_a_vitb.py']
 data_root = 'data/sketch'
-test_dataloader = dict(
-    dataset=dict(
-        dataset=dict(
-            _delete_=True,
-            type='mixae.ImageNetVariant',
-            data_root='auto',
-            pipeline={{_base_.test_pipeline}},
-        ),
-    ),
-)
-test_evaluator = dict(_delete_=True, type='mixae.SubsetAccuracy', topk=(1, 5))
-task = 'robustness'
-protocol = dict(name='robustness-mae', version='1')
-data_about = dict(
-    _delete_=True, name='imagenet_sketch', description='ImageNet-Sketch', split='test'
-)
+data_about = dict(name='imagenet_sketch', description='ImageNet-Sketch')

@@ -2,14 +2,16 @@
 
 - ``sources``: the real data, and what of it is training and what is test material;
 - ``scene``: drawing one picture and its labels;
-- ``build``: the files, their options, lock and checksums;
+- ``options``: what they are made with, and where they lie;
+- ``build``: the files, their lock and checksums;
 - ``datasets``: the classes for mmpretrain, mmdet and mmseg.
 """
 
 from mixae.errors import DataError
 
-from .build import Options, draw_picture, prepare
+from .build import draw_picture, prepare
 from .datasets import DigitScenes, DigitScenesCoco, DigitScenesImages, DigitScenesSeg
+from .options import Options
 
 __all__ = [
     'DigitScenes',

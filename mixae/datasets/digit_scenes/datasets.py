@@ -11,7 +11,8 @@ from mmseg.datasets import BaseSegDataset
 
 from mixae.registry import DATASETS
 
-from .build import DIGIT_NAMES, FOLDERS, check_split, find_root, make_options, prepare
+from .build import DIGIT_NAMES, FOLDERS, prepare
+from .options import check_split, find_root, make_options
 from .sources import STUFF
 
 DIGIT_PALETTE = tuple(
@@ -40,7 +41,7 @@ class DigitScenes(_DefaultRoot, BaseDataset):
         split (str): 'train' or 'test'.
         data_root (str): Folder of all parts; default $MIXAE_DIGIT_SCENES, else data/digit_scenes.
         options (dict, optional): Changes to the default options of the part 'classification', see
-            :class:`mixae.datasets.digit_scenes.build.Options`.
+            :class:`mixae.datasets.digit_scenes.options.Options`.
         **kwargs: Arguments of mmpretrain's ``BaseDataset``.
 
     Raises:

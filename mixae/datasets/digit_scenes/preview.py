@@ -9,8 +9,9 @@ from PIL import Image, ImageDraw
 
 from mixae.files import check_output, replace_whole
 
-from .build import DIGIT_NAMES, FOLDERS, check_split, prepare
+from .build import DIGIT_NAMES, FOLDERS, prepare
 from .datasets import DigitScenesSeg
+from .options import check_split
 
 COLUMNS = 6
 EDGE = 160  # pixels of a cell

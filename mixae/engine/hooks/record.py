@@ -1,7 +1,6 @@
 """Writes a run record after every evaluation."""
 
 import math
-import re
 from pathlib import Path
 
 from mmengine.dist import broadcast_object_list, is_main_process, master_only
@@ -18,7 +17,7 @@ from mixae.engine.hooks.provenance import (
 )
 from mixae.errors import ConfigError, RecordError
 from mixae.registry import HOOKS
-from mixae.results.names import unit_of as _unit
+from mixae.results.names import is_undefined, unit_of
 from mixae.results.record import (
     SUFFIX,
     RunRecord,
@@ -29,9 +28,6 @@ from mixae.results.record import (
     read_record,
     write_record,
 )
-
-# Names of COCO's average precision and recall: bbox_mAP_50, AR@100, AR_s@1000.
-_COCO = re.compile(r'(^|_)(mAP|AR)(_|@|$)')
 
 
 @HOOKS.register_module()
@@ -126,7 +122,7 @@ class RunRecordHook(Hook):
     def values(metrics: dict) -> dict[str, float | None]:
         """What of an evaluation's metrics is a number; None where it is undefined."""
         return {
-            name: None if _is_undefined(name, value) else float(value)
+            name: float(value) if math.isfinite(value) and not is_undefined(name, value) else None
             for name, value in metrics.items()
             if _is_number(value)
         }
@@ -153,7 +149,7 @@ class RunRecordHook(Hook):
         about = cfg.data_about
         trained = next(h for h in runner.hooks if isinstance(h, ProvenanceHook))
         origin, account = trained.origin, trained.account
-        extra = {}
+        curves, extra = dict((origin or {}).get('curves') or {}), {}
         if account is None:  # this run trained, or probed
             account = dict(
                 length=describe_length(cfg),
@@ -165,19 +161,18 @@ class RunRecordHook(Hook):
                 stopped = runner.iter < runner.max_iters
                 progress = trained.progress(runner, runner.iter) | dict(stopped_early=stopped)
                 account |= progress
-                extra = dict(extra=dict(trained=progress))
+                extra['trained'] = progress
+        # What a protocol chose among, where its loop tells.
+        for loop in (runner._val_loop, runner._test_loop):
+            if isinstance(loop, BaseLoop):
+                curves |= getattr(loop, 'curves', {})
+                extra |= getattr(loop, 'extra', {})
         # A protocol made shorter by an override, or by a stop, is another protocol in every table.
         length = length_run(account)
         task = 'scratch' if cfg.task == 'finetune' and not origin else cfg.task
         fixed = task in ('linear', 'attentive', 'knn') or cfg.model.backbone.get('frozen', False)
         nothing = 'random' if fixed else 'scratch'
-        # What a protocol chose among, where its loop tells.
-        curves = dict((origin or {}).get('curves') or {})
-        for loop in (runner._val_loop, runner._test_loop):
-            if isinstance(loop, BaseLoop):
-                curves |= getattr(loop, 'curves', {})
-                if told := getattr(loop, 'extra', {}):
-                    extra = dict(extra={**extra.get('extra', {}), **told})
+        further = dict(curves=curves, extra=extra)
         return new_record(
             roots=[runner.work_dir],
             task=task,
@@ -195,7 +190,7 @@ class RunRecordHook(Hook):
                 n_train=_size(runner, 'train') or account.get('n_train'),
                 n_test=_size(runner, 'test'),
             ),
-            metrics=_entries(values),
+            metrics={name: metric(value, *unit_of(name)) for name, value in values.items()},
             seed=runner.seed,
             pretraining=origin['pretraining'] if origin else None,
             config=describe_config(cfg),
@@ -204,8 +199,7 @@ class RunRecordHook(Hook):
                 peak_memory_bytes=peak_memory_bytes(),
             ),
             budget=cfg.get('budget'),
-            **({'curves': curves} if curves else {}),
-            **extra,
+            **{name: told for name, told in further.items() if told},
         )
 
 
@@ -218,15 +212,6 @@ def _read_all(folder: Path) -> list[tuple[Path, RunRecord]]:
         except RecordError:
             continue
     return found
-
-
-def _is_undefined(name: str, value) -> bool:
-    """Whether a metric has no value: COCO's AP is -1 where there is no object to find."""
-    return not math.isfinite(value) or (value == -1 and bool(_COCO.search(name.split('/')[-1])))
-
-
-def _entries(values: dict[str, float | None]) -> dict:
-    return {name: metric(value, *_unit(name)) for name, value in values.items()}
 
 
 def _metrics_of_nothing_found(runner: Runner) -> dict:

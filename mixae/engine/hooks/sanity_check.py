@@ -146,21 +146,29 @@ def _check_watched(runner: Runner, metrics: dict) -> None:
 @contextlib.contextmanager
 def _unchanged(runner: Runner) -> Iterator[None]:
     """Put back what a forward pass changes: generators, buffers, modes."""
-    model: nn.Module = runner.model
-    modes = {module: module.training for module in model.modules()}
-    buffers = {buffer: buffer.clone() for buffer in model.buffers()}
-    states = random.getstate(), np.random.get_state()
+    buffers = {buffer: buffer.clone() for buffer in runner.model.buffers()}
     hooks, runner._hooks = runner._hooks, []  # nothing of this is logged, timed or counted
+    try:
+        with undisturbed(runner.model):
+            yield
+    finally:
+        runner._hooks = hooks
+        with torch.no_grad():
+            for buffer, value in buffers.items():
+                buffer.copy_(value)
+
+
+@contextlib.contextmanager
+def undisturbed(model: nn.Module) -> Iterator[None]:
+    """Generators and training modes are afterwards as they were before."""
+    modes = {module: module.training for module in model.modules()}
+    python, numpy = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        runner._hooks = hooks
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        with torch.no_grad():
-            for buffer, value in buffers.items():
-                buffer.copy_(value)
+        random.setstate(python)
+        np.random.set_state(numpy)
         for module, mode in modes.items():
             module.training = mode
 

@@ -6,7 +6,7 @@ Shape legend: B images, G images a group, L patches an image, V visible patches 
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from mixae.evaluation.analysis import (
     analysis_record,
     build_loader,
     describe_data,
+    describe_protocol,
     find_device,
     initialise,
     origin_of,
@@ -46,6 +47,8 @@ from mixae.models.selfsup.mixedae import MixedAE
 from mixae.registry import MODELS
 from mixae.results.names import settings_apart
 from mixae.results.record import metric, write_record
+
+SPLITS = ('train_features', 'test_dataloader')  # what the probe is fitted and measured on
 
 
 @dataclass(frozen=True)
@@ -111,76 +114,32 @@ def mutual_information(
         )
     _check_origin(config, checkpoint)
     config = derive(config, cuda=False)[0]
-    data = resolve(data, 'train_features', 'test_dataloader')
+    data = resolve(data, *SPLITS)
     groups = _groups(config, protocol.batch_size)
     torch.manual_seed(protocol.seed)
-    device = find_device()
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         if checkpoint == SCRATCH:
             model = MODELS.build(config.model)
             initialise(model)
         else:
             model = load_model(config.model, checkpoint)
-        preprocessor = MODELS.build(data.model.data_preprocessor).to(device)
+    device = find_device()
     model = model.to(device).eval()
-    L = model.backbone.num_patches
-    sampler = dict(type='DefaultSampler', shuffle=True)
-    # Both in random order: a data set may be sorted by class, and negatives are of the batch.
-    shared = dict(batch_size=protocol.batch_size, drop_last=True, sampler=sampler)
-    loaders = {
-        name: build_loader(data[name], protocol.seed, **shared)
-        for name in ('train_features', 'test_dataloader')
-    }
-    for name, loader in loaders.items():
-        if not len(loader):
-            raise DataError(
-                f'{name} has {len(loader.dataset)} images: the estimators need a batch of '
-                f'{protocol.batch_size} at least; lower --batch-size.'
-            )
-
-    def images(name: str) -> Iterator[Tensor]:
-        for batch in loaders[name]:
-            yield preprocessor(batch, False)['inputs']
-
-    coordinates = PatchCoordinates(model.head.patchify, protocol.components)
-    coordinates.fit(lambda: images('train_features'))
-
-    def batches(name: str, seed: int) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed(seed)  # the same masks for every model
-        for inputs in images(name):
-            order_ML = draw_order(len(inputs) // groups, L, generator=generator)
-            ids_visible_BV = order_ML.reshape(len(inputs), L // groups).to(inputs.device)
-            tokens_BnD = _encode(model, inputs, ids_visible_BV)
-            yield Batch(tokens_BnD, ids_visible_BV, coordinates(inputs))
-
-    def endless() -> Iterator[Batch]:
-        epoch = 0
-        while True:
-            loaders['train_features'].sampler.set_epoch(epoch)
-            yield from batches('train_features', hash((protocol.seed, epoch)) % 2**32)
-            epoch += 1
-
+    reader = Reader(model, data, protocol, groups)
     started = time.perf_counter()
-    probe = InformationProbe(model.backbone.embed_dims, L, protocol.components, groups).to(device)
-    fit_probe(probe, islice(endless(), protocol.steps), protocol.steps)
-    found = measure(probe, batches('test_dataloader', protocol.seed))
-    found |= dict(variance_kept=coordinates.share, groups=groups)
+    L, width = model.backbone.num_patches, model.backbone.embed_dims
+    probe = InformationProbe(width, L, protocol.components, groups).to(device)
+    fit_probe(probe, islice(reader.endless(protocol.seed), protocol.steps), protocol.steps)
+    found = measure(probe, reader.batches('test_dataloader', protocol.seed))
+    found |= dict(variance_kept=reader.coordinates.share, groups=groups)
     if folder is not None:
-        fields = asdict(protocol)
-        fields.pop('seed')
-        defaults = asdict(Protocol())
-        changed = [f'{k}={v}' for k, v in fields.items() if v != defaults[k]]
         record = analysis_record(
             'mutual_information',
             config,
             checkpoint,
             started,
-            protocol=dict(name='patch-information', version='; '.join(['1', *changed])),
-            dataset=describe_data(
-                data,
-                len(loaders['train_features'].dataset),
-                len(loaders['test_dataloader'].dataset),
-            ),
+            protocol=describe_protocol('patch-information', protocol),
+            dataset=describe_data(data, *(len(reader.loaders[name].dataset) for name in SPLITS)),
             metrics={
                 # More of it makes the pretext task easier: the papers take less for better.
                 name: metric(found[name], 'nats', higher_is_better=False)
@@ -193,6 +152,62 @@ def mutual_information(
         )
         write_record(record, folder)
     return found
+
+
+class Reader:
+    """Batches of a model's tokens and of the patches that they are to tell, from both splits.
+
+    Args:
+        model (nn.Module): The MAE or :class:`MixedAE`, in evaluation mode.
+        data (Config): The resolved config of the splits.
+        protocol (Protocol): The options.
+        groups (int): G.
+
+    Raises:
+        DataError: A split with fewer images than a batch.
+    """
+
+    def __init__(self, model: nn.Module, data: Config, protocol: Protocol, groups: int) -> None:
+        self.model, self.groups = model, groups
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            self.preprocessor = MODELS.build(data.model.data_preprocessor).to(find_device())
+        sampler = dict(type='DefaultSampler', shuffle=True)
+        # Both in random order: a data set may be sorted by class, and negatives are of the batch.
+        shared = dict(batch_size=protocol.batch_size, drop_last=True, sampler=sampler)
+        self.loaders = {name: build_loader(data[name], protocol.seed, **shared) for name in SPLITS}
+        for name, loader in self.loaders.items():
+            if not len(loader):
+                raise DataError(
+                    f'{name} has {len(loader.dataset)} images: the estimators need a batch of '
+                    f'{protocol.batch_size} at least; lower --batch-size.'
+                )
+        self.coordinates = PatchCoordinates(model.head.patchify, protocol.components)
+        self.coordinates.fit(lambda: self.images('train_features'))
+
+    def images(self, split: str) -> Iterator[Tensor]:
+        """Normalised images, (B, 3, H, W)."""
+        for batch in self.loaders[split]:
+            yield self.preprocessor(batch, False)['inputs']
+
+    @torch.no_grad()
+    def batches(self, split: str, seed: int) -> Iterator[Batch]:
+        """One reading of a split."""
+        generator = torch.Generator().manual_seed(seed)  # the same masks for every model
+        L = self.model.backbone.num_patches
+        for inputs in self.images(split):
+            order_ML = draw_order(len(inputs) // self.groups, L, generator=generator)
+            ids_visible_BV = order_ML.reshape(len(inputs), L // self.groups).to(inputs.device)
+            if isinstance(self.model, MixedAE):
+                tokens_BnD = self.model.encode(inputs, ids_visible_BV)
+            else:
+                tokens_BnD = self.model.backbone(inputs, ids_visible=ids_visible_BV)[0]
+            yield Batch(tokens_BnD, ids_visible_BV, self.coordinates(inputs))
+
+    def endless(self, seed: int) -> Iterator[Batch]:
+        """The training split again and again, with other masks in each epoch."""
+        for epoch in count():
+            self.loaders['train_features'].sampler.set_epoch(epoch)
+            yield from self.batches('train_features', hash((seed, epoch)) % 2**32)
 
 
 def describe(protocol: Protocol, found: dict) -> str:
@@ -214,13 +229,6 @@ def format_table(rows: dict[str, dict], notes: str) -> str:
         for name, row in rows.items()
     ]
     return '\n'.join([*lines, '', f'{notes}.'])
-
-
-@torch.no_grad()
-def _encode(model: nn.Module, inputs: Tensor, ids_visible_BV: Tensor) -> Tensor:
-    if isinstance(model, MixedAE):
-        return model.encode(inputs, ids_visible_BV)
-    return model.backbone(inputs, ids_visible=ids_visible_BV)[0]
 
 
 def _groups(config: Config, batch_size: int) -> int:

@@ -148,14 +148,14 @@ class InformationProbe(nn.Module):
         return tuple((value * mask_BL).sum(dim=1) / masked_B for value in (gain_BL, nce_BL))
 
 
-def fit_probe(probe: InformationProbe, batches: Iterator[Batch], steps: int, lr: float = 2e-3):
+def fit_probe(probe: InformationProbe, batches: Iterator[Batch], steps: int) -> None:
     """Fit both bounds for a number of steps: AdamW, a tenth of it warm-up, cosine decay.
 
     Raises:
         NotFiniteError: A loss that is not finite.
     """
     probe.train()
-    optimizer = torch.optim.AdamW(probe.parameters(), lr=lr, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-4)
     warmup = max(1, steps // 10)
     schedulers = (
         LinearLR(optimizer, start_factor=1e-2, begin=0, end=warmup),
@@ -203,42 +203,3 @@ def measure(probe: InformationProbe, batches: Iterable[Batch]) -> dict[str, floa
     bounds['ceiling'] = math.log(probe.candidates(size))
     bounds['images'] = len(groups) * probe.groups
     return bounds
-
-
-def gaussian_batches(
-    correlation: float, components: int, batch_size: int, seed: int, noise: int = 12
-) -> Iterator[Batch]:
-    """Patches and a token that correlate in each coordinate, endlessly: the truth is known.
-
-    I = -k/2 log(1 - correlation^2) nats. One of four patches is visible; ``noise`` further
-    coordinates of the token say nothing.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    width = components + noise
-    while True:
-        token_B1D = torch.randn(batch_size, 1, width, generator=generator)
-        own_BLk = torch.randn(batch_size, 4, components, generator=generator)
-        patches_BLk = correlation * token_B1D[..., :components]
-        patches_BLk = patches_BLk + (1 - correlation**2) ** 0.5 * own_BLk
-        class_B1D = torch.zeros(batch_size, 1, width)
-        visible_B1 = torch.zeros(batch_size, 1, dtype=torch.long)
-        yield Batch(torch.cat([class_B1D, token_B1D], dim=1), visible_B1, patches_BLk)
-
-
-def check_on_gaussians(
-    correlation: float,
-    components: int = 4,
-    steps: int = 600,
-    batch_size: int = 128,
-    images: int = 25600,
-    seed: int = 0,
-) -> dict[str, float]:
-    """:func:`measure` on Gaussians, with the ``truth`` beside it."""
-    torch.manual_seed(seed)
-    batches = gaussian_batches(correlation, components, batch_size, seed)
-    width = next(batches).tokens_BnD.shape[-1]
-    probe = InformationProbe(width, 4, components, groups=4)
-    fit_probe(probe, batches, steps)
-    held_out = (next(batches) for _ in range(images // batch_size))
-    truth = -components / 2 * math.log(1 - correlation**2)
-    return dict(truth=truth, **measure(probe, held_out))

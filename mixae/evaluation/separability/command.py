@@ -3,10 +3,8 @@
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -18,6 +16,12 @@ from mixae.derive import derive
 from mixae.derive.components import is_model
 from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
 from mixae.errors import CheckpointError, ConfigError
+from mixae.evaluation.analysis import (
+    describe_data,
+    describe_protocol,
+    find_device,
+    resolve,
+)
 from mixae.evaluation.separability.measure import linear_separability
 from mixae.evaluation.separability.protocol import Protocol
 from mixae.files import check_folder, file_sha256
@@ -74,8 +78,7 @@ def table_4(
     students |= name_rows(checkpoints)
     for name, checkpoint in students.items():
         _check_teacher(name, checkpoint, teacher)
-    config, data = derive(config)[0], _resolve_data(data)
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    config, data, device = derive(config)[0], resolve(data, *SPLITS), find_device()
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         encoder = load_frozen_encoder(config.model.backbone, teacher).to(device)
         models = {BASELINE: encoder}
@@ -91,14 +94,12 @@ def table_4(
     if folder is not None:
         shared = dict(
             task='separability',
-            protocol=_describe_protocol(protocol),
+            protocol=describe_protocol('lasso-separability', protocol),
             backbone=describe_backbone(config.model.backbone),
-            dataset=dict(
-                name=data.data_about.name,
-                description=data.data_about.get('description'),
-                split=data.data_about.get('split', 'test'),
-                n_train=math.ceil(protocol.fit_part * len(fit_loader.dataset)),
-                n_test=len(test_loader.dataset),
+            dataset=describe_data(
+                data,
+                math.ceil(protocol.fit_part * len(fit_loader.dataset)),
+                len(test_loader.dataset),
             ),
             config=describe_config(config),
             seed=protocol.seed,
@@ -111,19 +112,6 @@ def table_4(
             row = _describe_row(name, checkpoint, results[name])
             write_record(new_record(**shared, **row), folder)
     return results
-
-
-def _resolve_data(data: Config) -> Config:
-    data = data.copy()
-    data.pretrained = 'scratch'  # its encoder is not used
-    data = derive(data)[0]
-    for name in SPLITS:
-        if not data.get(name):
-            raise ConfigError(
-                f'The data config {data.filename} has no {name}: give the config of a kNN or '
-                'linear probe on frozen features.'
-            )
-    return data
 
 
 def _check_teacher(name: str, checkpoint: str, teacher: str) -> None:
@@ -174,12 +162,6 @@ def name_rows(checkpoints: Sequence[str]) -> dict[str, str]:
             'call each).'
         )
     return dict(zip(names, checkpoints, strict=True))
-
-
-def _describe_protocol(protocol: Protocol) -> dict:
-    defaults = asdict(Protocol(seed=protocol.seed))
-    changed = [f'{k}={v}' for k, v in asdict(protocol).items() if v != defaults[k]]
-    return dict(name='lasso-separability', version='; '.join(['1', *changed]))
 
 
 def _describe_row(name: str, checkpoint: str, row: dict) -> dict:

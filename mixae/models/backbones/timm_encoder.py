@@ -14,7 +14,7 @@ from mmengine.model import BaseModule
 from timm.models import group_parameters
 from torch import Tensor, nn
 
-from mixae.checkpoints.layouts import NO_FEATURES, find_encoder, tell_keys, to_timm
+from mixae.checkpoints.layouts import NO_FEATURES, find_encoder, misfits, to_timm
 from mixae.checkpoints.load import check_weights
 from mixae.checkpoints.read import read_checkpoint
 from mixae.errors import CheckpointError, ConfigError
@@ -208,17 +208,7 @@ class TimmEncoder(BaseModule):
         ]
         state = {key: value for key, value in state.items() if key not in dropped}
         check_weights(state, source, self.model)
-        problems = tell_keys(
-            missing_keys=sorted(set(own) - set(state)),
-            unexpected_keys=sorted(set(state) - set(own)),
-            keys_of_another_shape=sorted(
-                f'{key}: {tuple(state[key].shape)} in the checkpoint, {tuple(own[key].shape)} in '
-                'the model'
-                for key in set(state) & set(own)
-                if state[key].shape != own[key].shape
-            ),
-        )
-        if problems:
+        if problems := misfits(state, own):
             raise CheckpointError(
                 f'{source} does not fit {self.name}. {problems}. Choose the model that was trained.'
             )

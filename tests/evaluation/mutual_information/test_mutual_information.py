@@ -19,8 +19,7 @@ from mixae.evaluation.mutual_information.estimators import (
     Batch,
     InformationProbe,
     PatchCoordinates,
-    check_on_gaussians,
-    gaussian_batches,
+    fit_probe,
     measure,
 )
 from mixae.registry import MODELS
@@ -28,6 +27,36 @@ from mixae.results.record import read_records
 
 ARCH = dict(embed_dims=12, num_layers=2, num_heads=2, feedforward_channels=24)
 SMALL = dict(arch=ARCH, img_size=16, patch_size=4)
+
+
+def gaussian_batches(correlation, components, batch_size, seed):
+    """Patches and a token that correlate in each coordinate, endlessly: the truth is known.
+
+    I = -k/2 log(1 - correlation^2) nats. One of four patches is visible; 12 further coordinates of
+    the token say nothing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    width = components + 12
+    while True:
+        token_B1D = torch.randn(batch_size, 1, width, generator=generator)
+        own_BLk = torch.randn(batch_size, 4, components, generator=generator)
+        patches_BLk = correlation * token_B1D[..., :components]
+        patches_BLk = patches_BLk + (1 - correlation**2) ** 0.5 * own_BLk
+        class_B1D = torch.zeros(batch_size, 1, width)
+        visible_B1 = torch.zeros(batch_size, 1, dtype=torch.long)
+        yield Batch(torch.cat([class_B1D, token_B1D], dim=1), visible_B1, patches_BLk)
+
+
+def check_on_gaussians(correlation, components=4, steps=600, batch_size=128, images=25600):
+    """:func:`measure` on Gaussians, with the ``truth`` beside it."""
+    torch.manual_seed(0)
+    batches = gaussian_batches(correlation, components, batch_size, seed=0)
+    width = next(batches).tokens_BnD.shape[-1]
+    probe = InformationProbe(width, 4, components, groups=4)
+    fit_probe(probe, batches, steps)
+    held_out = (next(batches) for _ in range(images // batch_size))
+    truth = -components / 2 * math.log(1 - correlation**2)
+    return dict(truth=truth, **measure(probe, held_out))
 
 
 @pytest.mark.slow

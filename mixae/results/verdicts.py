@@ -1,0 +1,162 @@
+"""What run records say of the papers' claims, and the page of it.
+
+A claim is confirmed or refuted where the 95 % interval over seeds lies on one side, and not
+separable otherwise.
+"""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import fill
+
+from mixae.results.claims import CLAIMS, Claim
+from mixae.results.compare import build_table
+from mixae.results.names import COLUMNS
+from mixae.results.paired import CONFIDENCE, paired_difference
+from mixae.results.record import RunRecord
+from mixae.results.rows import key_of
+from mixae.results.table import Cell, Column, Row, Table
+from mixae.results.watched import watched_metrics
+
+CONFIRMED, REFUTED = 'confirmed', 'refuted'
+UNDECIDED, NOT_RUN = 'not separable at this budget', 'not yet run'
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What records say of one claim in one column at one budget."""
+
+    claim: Claim
+    verdict: str
+    column: str = ''
+    budget: str = ''
+    value: str = ''
+
+
+def judge(low: float, high: float, claim: Claim) -> str:
+    """The verdict on an interval: all of it where the claim says, none of it, or neither."""
+    if claim.low < low and high < claim.high:
+        return CONFIRMED
+    if high < claim.low or low > claim.high:
+        return REFUTED
+    return UNDECIDED
+
+
+def findings(records: Sequence[RunRecord], claims: Sequence[Claim] = CLAIMS) -> list[Finding]:
+    """Every claim with what records say of it, at least one finding for each."""
+    table = _table(records, claims)
+    found = []
+    for claim in claims:
+        own = [one for name in claim.columns if table for one in _in_column(table, claim, name)]
+        found += own or [Finding(claim, NOT_RUN)]
+    return found
+
+
+def _table(records: Sequence[RunRecord], claims: Sequence[Claim]) -> Table | None:
+    """The table of all columns that claims name and records fill; None where there is none."""
+    there = {(record['task'], name) for record in records for name in record['metrics']}
+    there |= {('pretrain', name) for record in records for name in watched_metrics(record)}
+
+    def is_there(name: str) -> bool:
+        if name not in COLUMNS:
+            return tuple(name.split(':')) in there
+        kind = COLUMNS[name]
+        return any(task in kind.tasks and metric in kind.metrics for task, metric in there)
+
+    names = [name for name in dict.fromkeys(n for c in claims for n in c.columns) if is_there(name)]
+    return build_table(records, columns=names) if names else None
+
+
+def _in_column(table: Table, claim: Claim, name: str) -> list[Finding]:
+    found = []
+    for column in (one for one in table.columns if one.kind.key == name):
+        rows = [row for row in table.rows if column.id in row.cells]
+        for row in (row for row in rows if claim.row.fits(row)):
+            cell = row.cells[column.id]
+            if claim.base is None:
+                found.append(_level(claim, column, row, cell))
+                continue
+            for base in (one for one in rows if claim.base.fits(one)):
+                other = base.cells[column.id]
+                if _setting(base) == _setting(row) and other.protocol == cell.protocol:
+                    found.append(_difference(claim, column, row, cell, other))
+    return [finding for finding in found if finding is not None]
+
+
+def _setting(row: Row) -> str:
+    """What two rows must share to be compared: backbone, data, images seen, labels."""
+    pretraining = row.pretraining or {}
+    return key_of(
+        row.backbone,
+        *(pretraining.get(name) for name in ('dataset', 'images_seen', 'part')),
+        row.labels_in_pretraining,
+    )
+
+
+def _level(claim: Claim, column: Column, row: Row, cell: Cell) -> Finding:
+    values = list(cell.by_seed.values())
+    mean = statistics.fmean(values)
+    # The interval of a mean is that of its differences from nothing.
+    difference = paired_difference(cell.by_seed, dict.fromkeys(cell.by_seed, 0.0))
+    return _finding(claim, column, row, f'{mean:.{column.digits}f}', difference)
+
+
+def _difference(claim: Claim, column: Column, row: Row, cell: Cell, base: Cell) -> Finding | None:
+    difference = paired_difference(cell.by_seed, base.by_seed)
+    if difference is None:
+        return None
+    digits = column.digits
+    value = f'{cell.mean:.{digits}f} against {base.mean:.{digits}f}: {difference.mean:+.{digits}f}'
+    return _finding(claim, column, row, value, difference)
+
+
+def _finding(claim: Claim, column: Column, row: Row, value: str, difference) -> Finding:
+    if math.isfinite(difference.half):
+        value += f' ± {difference.half:.{column.digits}f}'
+    seeds = f'{difference.pairs} seed{"s" if difference.pairs > 1 else ""}'
+    low, high = difference.mean - difference.half, difference.mean + difference.half
+    unit = f' ({column.unit})' if column.unit else ''
+    title = f'{column.kind.header}{unit}, {column.dataset}'
+    seen = (row.pretraining or {}).get('images_seen')
+    budget = f'{row.backbone_text}; {row.pretraining_text}'
+    budget += f' ({seen:,} images seen)' if seen else ''
+    return Finding(claim, judge(low, high, claim), title, f'{budget}; {seeds}', value)
+
+
+def claims_page(records: Sequence[RunRecord]) -> str:
+    """The page in Markdown: a section for each claim, after a summary."""
+    found = findings(records)
+    counts = {
+        verdict: sum(one.verdict == verdict for one in found)
+        for verdict in (CONFIRMED, REFUTED, UNDECIDED, NOT_RUN)
+    }
+    lines = [
+        '# Claims of the papers, and what was measured',
+        '',
+        fill(
+            'Generated by `tools/analysis/claims.py` from run records; do not edit. A claim holds '
+            'for a budget and a data set: small ones, here. Intervals are of '
+            f"{100 * CONFIDENCE:.0f} %, over differences of runs with the same seed (Student's t). "
+            '*Confirmed* and *refuted*: the whole interval lies on one side. *Not separable*: it '
+            'does not, or there is one seed alone.',
+            100,
+        ),
+        '',
+        f'{len(CLAIMS)} claims; findings: '
+        + ', '.join(f'{count} {verdict}' for verdict, count in counts.items())
+        + '.',
+    ]
+    for claim in CLAIMS:
+        own = [one for one in found if one.claim is claim]
+        lines += ['', f'## {claim.paper}', '', claim.text, '', f'Command: `{claim.command}`', '']
+        if claim.note:
+            lines += [f'Note: {claim.note}.', '']
+        if own[0].verdict == NOT_RUN:
+            lines.append(f'**{NOT_RUN}**')
+            continue
+        lines += ['| Verdict | Column | Measured | Budget |', '| --- | --- | --- | --- |']
+        lines += [
+            f'| **{one.verdict}** | {one.column} | {one.value} | {one.budget} |' for one in own
+        ]
+    return '\n'.join(lines) + '\n'
