@@ -41,8 +41,8 @@ format: setup  ## let ruff correct the style
 	@$(PY) -m ruff format .
 
 docs:  ## the docs site in docs/_build/html; its own environment is .venv-docs
-	@test -x .venv-docs/bin/sphinx-build || { $${PYTHON:-python3} -m venv .venv-docs && \
-	    .venv-docs/bin/pip install -q -r requirements/docs.txt; }
+	@test -e .venv-docs/complete || { $${PYTHON:-python3} -m venv .venv-docs && \
+	    .venv-docs/bin/pip install -q -r requirements/docs.txt && touch .venv-docs/complete; }
 	@.venv-docs/bin/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 clean:  ## remove caches and build outputs; keeps .venv and work_dirs

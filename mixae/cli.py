@@ -16,7 +16,7 @@ from mixae.version import __version__
 COMMANDS = {
     'train': ('train.py', 'Train a config: pre-training, fine-tuning, detection, segmentation.'),
     'test': ('test.py', 'Evaluate a checkpoint.'),
-    'suite': ('run_suite.py', 'Pre-train, evaluate and show the table; continues where it was.'),
+    'suite': ('run_suite.py', 'Pre-train, evaluate and show the table.'),
     'leaderboard': ('leaderboard.py', 'Turn run records into a table.'),
     'export': ('checkpoints/export.py', 'Write an encoder for timm, Hugging Face or mmpretrain.'),
     'draw': ('analysis', 'Draw reconstructions, predictions or curves.'),

@@ -29,33 +29,21 @@ class KeyMapping:
 
     def to_ours(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         """The encoder under our names, and the keys that have none."""
-        ours, unknown = {}, []
-        for key, value in state.items():
-            renamed = _rename(key, self.layers, 'layers', *self._tables())
-            if renamed is not None:
-                ours[renamed] = value
-            else:
-                unknown.append(key)
-        return ours, unknown
+        tables = self.tokens, self.modules, self.layer_modules
+        return _rename_all(state, self.layers, 'layers', *tables)
 
     def from_ours(self, state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
         """The encoder under their names, and our keys that have none."""
-        theirs, unknown = {}, []
-        for key, value in state.items():
-            renamed = _rename(
-                key,
-                'layers',
-                self.layers,
-                *({ours: name for name, ours in table.items()} for table in self._tables()),
-            )
-            if renamed is None:
-                unknown.append(key)
-            else:
-                theirs[renamed] = value
-        return theirs, unknown
+        tables = self.tokens, self.modules, self.layer_modules
+        inverted = [{ours: theirs for theirs, ours in table.items()} for table in tables]
+        return _rename_all(state, 'layers', self.layers, *inverted)
 
-    def _tables(self) -> tuple[Mapping[str, str], ...]:
-        return self.tokens, self.modules, self.layer_modules
+
+def _rename_all(state: Mapping[str, Tensor], *how) -> tuple[dict[str, Tensor], list[str]]:
+    """The weights under other names (:func:`_rename`), and the keys that have none."""
+    names = {key: _rename(key, *how) for key in state}
+    renamed = {name: state[key] for key, name in names.items() if name is not None}
+    return renamed, [key for key, name in names.items() if name is None]
 
 
 def _rename(
