@@ -681,14 +681,17 @@ def test_an_unknown_split_is_named(name, tmp_path):
         getattr(digit_scenes, name)(split='val', data_root=str(tmp_path), lazy_init=True)
 
 
-def test_images_of_scenes_have_a_folder_for_each_set_of_options(tmp_path):
-    for folder, digits in (('single', (1, 1)), ('many', (2, 3))):
+@pytest.mark.parametrize('name', ['DigitScenesCoco', 'DigitScenesImages', 'DigitScenesSeg'])
+def test_scenes_have_a_folder_for_each_set_of_options(name, tmp_path):
+    # The default scenes stay where they are beside those of a folder.
+    for folder, digits in (('', (1, 1)), ('many', (2, 3))):
         options = dict(num_train=3, num_test=1, digits=digits)
-        data = digit_scenes.DigitScenesImages(
+        data = getattr(digit_scenes, name)(
             data_root=str(tmp_path), folder=folder, options=options, pipeline=[]
         )
         paths = [Path(data[i]['img_path']) for i in range(len(data))]
         assert [path.name for path in paths] == ['000000.png', '000001.png', '000002.png']
+        assert {path.parents[2] for path in paths} == {tmp_path / folder / 'scenes'}
         coco = json.loads((tmp_path / folder / 'scenes/coco/instances_training.json').read_text())
         assert len(coco['annotations']) <= 3 * digits[1]
     assert 'gt_label' not in data[0]

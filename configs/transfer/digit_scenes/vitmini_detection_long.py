@@ -1,12 +1,12 @@
 # The detector of vitmini_detection.py, trained twice as long (the second epoch at a tenth of the
 # learning rate) and evaluated on scenes that no setting was chosen on: the 300 after the 300 of the
-# default test split. A data root holds one set of options, so these configs need their own.
+# default test split. A folder holds scenes of one set of options, so these have their own.
 _base_ = ['vitmini_detection.py']
 train_dataloader = dict(
-    dataset=dict(options=dict(num_test=600)),
+    dataset=dict(folder='long', options=dict(num_test=600)),
 )
 val_dataloader = dict(
-    dataset=dict(options=dict(num_test=600), indices=-300),
+    dataset=dict(folder='long', options=dict(num_test=600), indices=-300),
 )
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=2)

@@ -2,10 +2,10 @@
 # setting was chosen on: see vitmini_detection_long.py.
 _base_ = ['vitmini_segmentation.py']
 train_dataloader = dict(
-    dataset=dict(options=dict(num_test=600)),
+    dataset=dict(folder='long', options=dict(num_test=600)),
 )
 val_dataloader = dict(
-    dataset=dict(options=dict(num_test=600), indices=-300),
+    dataset=dict(folder='long', options=dict(num_test=600), indices=-300),
 )
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=2)

@@ -141,7 +141,7 @@ class DigitScenesCoco(_DefaultRoot, CocoDataset):
 
     Args:
         split (str): 'train' or 'test'.
-        data_root (str): As in :class:`DigitScenes`.
+        data_root, folder (str): As in :class:`DigitScenesImages`.
         options (dict, optional): Changes to the default options of the part 'scenes'.
         **kwargs: Arguments of mmdet's ``CocoDataset``.
 
@@ -152,7 +152,12 @@ class DigitScenesCoco(_DefaultRoot, CocoDataset):
     METAINFO = dict(classes=DIGIT_NAMES, palette=list(DIGIT_PALETTE))
 
     def __init__(
-        self, split: str = 'train', data_root: str = '', options: dict | None = None, **kwargs
+        self,
+        split: str = 'train',
+        data_root: str = '',
+        folder: str = '',
+        options: dict | None = None,
+        **kwargs,
     ) -> None:
         self.split = check_split(split)
         self.options = dict(options or {})
@@ -163,7 +168,7 @@ class DigitScenesCoco(_DefaultRoot, CocoDataset):
             'data_prefix': dict(img=f'scenes/images/{where}/'),
             **kwargs,
         }
-        super().__init__(data_root=str(find_root(data_root)), **kwargs)
+        super().__init__(data_root=str(find_root(data_root) / folder), **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """All annotations; makes or checks the data first."""
@@ -180,7 +185,7 @@ class DigitScenesSeg(_DefaultRoot, BaseSegDataset):
 
     Args:
         split (str): 'train' or 'test'.
-        data_root (str): As in :class:`DigitScenes`.
+        data_root, folder (str): As in :class:`DigitScenesImages`.
         options (dict, optional): Changes to the default options of the part 'scenes'.
         **kwargs: Arguments of mmseg's ``BaseSegDataset``.
 
@@ -197,6 +202,7 @@ class DigitScenesSeg(_DefaultRoot, BaseSegDataset):
         self,
         split: str = 'train',
         data_root: str = '',
+        folder: str = '',
         options: dict | None = None,
         img_suffix: str = '.png',
         reduce_zero_label: bool = True,
@@ -209,7 +215,7 @@ class DigitScenesSeg(_DefaultRoot, BaseSegDataset):
         make_options('scenes', **self.options)
         where = FOLDERS[split]
         super().__init__(
-            data_root=str(find_root(data_root)),
+            data_root=str(find_root(data_root) / folder),
             data_prefix=data_prefix
             or dict(img_path=f'scenes/images/{where}', seg_map_path=f'scenes/annotations/{where}'),
             img_suffix=img_suffix,
