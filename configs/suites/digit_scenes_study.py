@@ -84,7 +84,7 @@ evaluate = dict(
         options={'train_cfg.max_epochs': 12},
         seconds=350,
     ),
-    finetune_1percent=dict(only=_rows),
+    finetune_10percent=dict(only=_rows),
     detection=dict(
         title='boxes and masks',
         tool='train',

@@ -1,19 +1,20 @@
-# Beside the usual evaluations, fine-tuning on 1 % of the labels: 8 images per class.
+# Beside the usual evaluations, fine-tuning on 10 % of the labels: 80 images per class. On 1 % even
+# MAE stays near chance: 15 % on validation images, after 60 epochs as after 250.
 _base_ = ['digit_scenes_evaluations.py']
 evaluate = dict(
-    finetune_1percent=dict(
-        title='fine-tuning on 1 % of the images',
+    finetune_10percent=dict(
+        title='fine-tuning on 10 % of the images',
         tool='train',
         config='configs/transfer/digit_scenes/vitmini_finetune.py',
         scratch='configs/transfer/digit_scenes/vitmini_scratch.py',
-        scratch_title='training from scratch on 1 % of the images',
+        scratch_title='training from scratch on 10 % of the images',
         options={
-            'train_dataloader.dataset.subset': 80,
-            'train_dataloader.batch_size': 16,
-            'train_cfg.max_epochs': 60,
-            'train_cfg.val_interval': 60,
-            'protocol.name': 'finetune-mixup-1percent',
+            'train_dataloader.dataset.subset': 800,
+            'train_dataloader.batch_size': 32,
+            'train_cfg.max_epochs': 25,
+            'train_cfg.val_interval': 25,
+            'protocol.name': 'finetune-mixup-10percent',
         },
-        seconds=40,
+        seconds=80,
     ),
 )
