@@ -27,6 +27,7 @@ from .sampling import EpochSampler, InfiniteEpochSampler, SampleIndex
 from .seeded import SeededDataset
 from .seg_folders import ADE20KDataset, SegFolder
 from .seg_labels import CheckSegLabels
+from .timm_reader import TimmReaderDataset
 from .tiny_imagenet import prepare_tiny_imagenet
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     'SampleIndex',
     'SeededDataset',
     'SegFolder',
+    'TimmReaderDataset',
     'as_it_is',
     'check_dataset',
     'prepare_cifar',

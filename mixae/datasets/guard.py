@@ -46,7 +46,9 @@ class GuardedPipeline(Compose):
         self._in_a_row = 0
 
     def __call__(self, data: dict) -> dict | None:
-        files = data.get('img_path'), data.get('seg_map_path')
+        # What a data set stores itself, its loading step names itself.
+        image = None if 'stored_at' in data else data.get('img_path')
+        files = image, data.get('seg_map_path')
         try:
             data = self._run(data)
         except DataError:
@@ -70,7 +72,7 @@ class GuardedPipeline(Compose):
         loader, has_mask = None, False
         for transform in self.transforms:
             if isinstance(transform, LoadImageFromFile):
-                _check_depth(data['img_path'])
+                check_depth(data['img_path'])
             data = transform(data)
             if data is None:
                 return None
@@ -124,16 +126,26 @@ def unreadable(image: str | None, mask: str | None = None) -> str | None:
     return None
 
 
-def _check_depth(path: str) -> None:
+def check_depth(path: str, content: bytes | None = None) -> None:
+    """Make sure that an image has no more than 8 bits a channel.
+
+    Args:
+        path (str): Its file; one that is missing, or in another storage, is not looked at.
+        content (bytes, optional): What is in the file, where that has been read.
+
+    Raises:
+        DataError: It has more.
+    """
     suffix = os.path.splitext(path)[1].lower()
-    if not os.path.isfile(path):  # missing, which loading it tells, or in another storage
-        return
-    if suffix == '.png':
+    if content is None:
+        if not (os.path.isfile(path) and suffix in {'.png', *WIDE_FORMATS}):
+            return
         with open(path, 'rb') as file:
-            head = file.read(25)
-        wide = head.startswith(b'\x89PNG') and head[24:] > b'\x08'
+            content = file.read(25 if suffix == '.png' else -1)
+    if suffix == '.png':
+        wide = content.startswith(b'\x89PNG') and content[24:25] > b'\x08'
     else:
-        wide = suffix in WIDE_FORMATS and mmcv.imread(path, 'unchanged').dtype != np.uint8
+        wide = suffix in WIDE_FORMATS and mmcv.imfrombytes(content, 'unchanged').dtype != np.uint8
     if wide:
         raise DataError(
             f'{path} has more than 8 bits a channel, and what of them it uses is not known: '
