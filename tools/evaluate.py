@@ -19,18 +19,21 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--part', help="which encoder of a checkpoint with several: 'teacher'")
     parser.add_argument('--data', default='digit_scenes', help='data set (default: %(default)s)')
     parser.add_argument(
-        '--tasks', nargs='+', default=['linear', 'knn'], help='(default: linear knn)'
+        '--tasks', nargs='+', action='extend', metavar='TASK', help='(default: linear knn)'
     )
     parser.add_argument(
         '--card',
         nargs='+',
+        action='extend',
         default=[],
         metavar='KEY=VALUE',
         help='what is known of the encoder: method, dataset, epochs, labels (true or false) and '
         'source; what is left out is recorded as unknown',
     )
     parser.add_argument('--name', help='the name of the row (default: from the encoder)')
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0], help='(default: 0)')
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', action='extend', metavar='SEED', help='(default: 0)'
+    )
     parser.add_argument('--jobs', type=int, help='runs at a time (default: as the machine allows)')
     parser.add_argument('--work-dir', help='(default: work_dirs/evaluate/<data>)')
     parser.add_argument('--dry-run', action='store_true', help='print the runs; run nothing')

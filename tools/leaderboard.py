@@ -5,7 +5,7 @@ import argparse
 import gc
 import sys
 
-from mixae.errors import MixaeError
+from mixae.errors import MixaeError, check_words
 from mixae.results.names import COLUMNS
 from mixae.results.write import FORMATS, PUBLISHED, write_leaderboard
 
@@ -18,7 +18,7 @@ def parse_args():
     parser.add_argument(
         '--columns',
         nargs='+',
-        default=list(COLUMNS),
+        action='extend',
         metavar='COLUMN',
         help=f'of {", ".join(COLUMNS)}, or task:metric (default: all that the records fill)',
     )
@@ -31,12 +31,17 @@ def parse_args():
         help='show published numbers too: those of the same tasks and data sets, or all',
     )
     parser.add_argument(
-        '--images', nargs='+', default=[], metavar='PATH', help='pictures for the page (html)'
+        '--images',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='PATH',
+        help='pictures for the page (html)',
     )
     parser.add_argument(
         '--method', help="whose model index file, as records name it ('metafile' only)"
     )
-    parser.add_argument('--title', default='Leaderboard', help="the page's title (html)")
+    parser.add_argument('--title', help="the page's title (html)")
     return parser.parse_args()
 
 
@@ -44,11 +49,12 @@ def main():
     args = parse_args()
     gc.disable()  # thousands of records are many objects that stay, and the process is short
     try:
+        check_words(sys.argv)
         text = write_leaderboard(
             args.records,
             args.out,
             args.format,
-            args.columns,
+            args.columns or list(COLUMNS),
             args.published,
             args.images,
             args.title,

@@ -15,13 +15,18 @@ def parse_args() -> argparse.Namespace:
         '--dry-run', action='store_true', help='print runs, states, times and commands; run nothing'
     )
     parser.add_argument(
-        '--seeds', type=int, nargs='+', help='seeds to run (default: those of the suite)'
+        '--seeds',
+        type=int,
+        nargs='+',
+        action='extend',
+        help='seeds to run (default: those of the suite)',
     )
     parser.add_argument('--gpus', type=int, help='processes per run (default: as the suite says)')
     parser.add_argument('--jobs', type=int, help='runs at a time (default: as the machine allows)')
     parser.add_argument(
         '--only',
         nargs='+',
+        action='extend',
         default=[],
         metavar='RUN',
         help='do only these runs and those they need',

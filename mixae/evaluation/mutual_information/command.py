@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mixae.checkpoints.whole_models import load_model
 from mixae.derive import derive
 from mixae.derive.components import is_model
+from mixae.derive.values import check_number, check_seed
 from mixae.engine.hooks.provenance import describe_variant
 from mixae.errors import CheckpointError, ConfigError, DataError
 from mixae.evaluation.analysis import (
@@ -68,9 +69,9 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < (name != 'seed'):
-                raise ConfigError(f'{name}={value}: expected a positive whole number.')
+        check_seed(self.seed)
+        for name in ('steps', 'batch_size', 'components'):
+            check_number(name, getattr(self, name), int, '[1, 1000000]')
 
 
 def mutual_information(
