@@ -5,9 +5,12 @@ place (:func:`mixae.engine.launch.run_tool`).
 """
 
 import re
+from collections.abc import Sequence
 
 EXIT_PREEMPTED = 75  # EX_TEMPFAIL of sysexits.h: try again later
 LAUNCHER = 'MIXAE_LAUNCHER'  # the environment variable with the process id of mixae.torchrun
+_LONGEST = 2000  # characters of a message
+_MAY_BE_EMPTY = ('--budget', '--title', '--sbatch-args')
 _UNSEEN = re.compile(r'[^\n\t -~]')
 
 
@@ -29,12 +32,31 @@ def describe_error(error: BaseException) -> str:
 
 
 class MixaeError(Exception):
-    """A message to a person, in which nothing steers the terminal."""
+    """A message to a person, in which nothing steers the terminal, and which is not endless."""
 
     exit_status = 1
 
     def __init__(self, *args) -> None:
-        super().__init__(*(visible(arg) if isinstance(arg, str) else arg for arg in args))
+        super().__init__(*(_fit(visible(arg)) if isinstance(arg, str) else arg for arg in args))
+
+
+def _fit(text: str) -> str:
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f'{text[:half]} [...] {text[-half:]}'
+
+
+def check_words(words: Sequence[str]) -> None:
+    """No word of a command line is empty: it would count as not given.
+
+    Raises:
+        ConfigError: Names the word before it.
+    """
+    for before, word in zip(words, words[1:], strict=False):
+        if not word and before not in _MAY_BE_EMPTY:
+            raise ConfigError(
+                f"The word after {before} is empty (''): give one, or leave both out. A variable "
+                'of the shell may not be set.'
+            )
 
 
 class Preempted(MixaeError):

@@ -99,11 +99,16 @@ def check_output(path: str | os.PathLike, endings: Sequence[str] = ()) -> Path:
         OutputError: A folder, a name of another ending, or a place that cannot be written.
     """
     found = Path(path)
-    if not str(path) or found.is_dir():
+    if not str(path) or os.path.isdir(path):
         raise OutputError(f'{str(path)!r} is a folder: name the file to write.')
     if endings and found.suffix.lower() not in endings:
         raise OutputError(f'{path}: expected a name that ends in {" or ".join(endings)}.')
     check_folder(found.parent)
+    try:
+        os.lstat(found)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise OutputError(f'{path} cannot be written ({error.strerror}).') from error
     return found
 
 

@@ -23,11 +23,16 @@ def parse_args() -> argparse.Namespace:
         '--data', default='digit_scenes', help='data set to evaluate on (default: %(default)s)'
     )
     parser.add_argument(
-        '--tasks', nargs='+', default=['linear', 'knn'], help='evaluations (default: linear knn)'
+        '--tasks',
+        nargs='+',
+        action='extend',
+        metavar='TASK',
+        help='evaluations (default: linear knn)',
     )
     parser.add_argument(
         '--card',
         nargs='+',
+        action='extend',
         default=[],
         metavar='KEY=VALUE',
         help='what is known about the pre-training: method, dataset, epochs, labels (true or '
@@ -35,7 +40,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--name', help='name of the row in the table (default: from the encoder)')
     parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[0], help='seeds to run (default: 0)'
+        '--seeds',
+        type=int,
+        nargs='+',
+        action='extend',
+        metavar='SEED',
+        help='seeds to run (default: 0)',
     )
     parser.add_argument(
         '--jobs', type=int, help='runs at the same time (default: one per GPU, or per core up to 4)'

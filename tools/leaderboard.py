@@ -5,7 +5,7 @@ import argparse
 import gc
 import sys
 
-from mixae.errors import MixaeError
+from mixae.errors import MixaeError, check_words
 from mixae.results.names import COLUMNS
 from mixae.results.write import FORMATS, PUBLISHED, write_leaderboard
 
@@ -18,7 +18,7 @@ def parse_args():
     parser.add_argument(
         '--columns',
         nargs='+',
-        default=list(COLUMNS),
+        action='extend',
         metavar='COLUMN',
         help=f'any of {", ".join(COLUMNS)}, or task:metric (default: all that have values)',
     )
@@ -33,12 +33,13 @@ def parse_args():
     parser.add_argument(
         '--images',
         nargs='+',
+        action='extend',
         default=[],
         metavar='PATH',
         help='pictures to show on the page (html only)',
     )
     parser.add_argument('--method', help='method whose model index file is written (metafile only)')
-    parser.add_argument('--title', default='Leaderboard', help='title of the page (html only)')
+    parser.add_argument('--title', help='title of the page (html only)')
     return parser.parse_args()
 
 
@@ -46,11 +47,12 @@ def main():
     args = parse_args()
     gc.disable()  # thousands of records are many objects that stay, and the process is short
     try:
+        check_words(sys.argv)
         text = write_leaderboard(
             args.records,
             args.out,
             args.format,
-            args.columns,
+            args.columns or list(COLUMNS),
             args.published,
             args.images,
             args.title,

@@ -19,7 +19,11 @@ def parse_args() -> argparse.Namespace:
         help='print runs, states, times and commands, and run nothing',
     )
     parser.add_argument(
-        '--seeds', type=int, nargs='+', help='seeds to run (default: those of the suite)'
+        '--seeds',
+        type=int,
+        nargs='+',
+        action='extend',
+        help='seeds to run (default: those of the suite)',
     )
     parser.add_argument('--gpus', type=int, help='processes per run (default: as the suite says)')
     parser.add_argument(
@@ -28,6 +32,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--only',
         nargs='+',
+        action='extend',
         default=[],
         metavar='RUN',
         help='do only these runs and those that they need',

@@ -1,5 +1,6 @@
 """A checkpoint's account of itself: what was trained and what it cost, under the key 'mixae'."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,6 +62,23 @@ def read_origin(checkpoint: str | Path) -> dict:
 CARD = {'method': str, 'dataset': str, 'epochs': (int, float), 'labels': bool, 'source': str}
 
 
+def check_card(card: Mapping) -> None:
+    """What is told of an encoder of others is of its kind.
+
+    Raises:
+        ConfigError: An entry that there is not, or one of a wrong type or range.
+    """
+    for key, value in card.items():
+        fits = key in CARD and isinstance(value, CARD[key])
+        if key == 'epochs' and fits:
+            fits = not isinstance(value, bool) and 0 <= value < math.inf
+        if not fits:
+            raise ConfigError(
+                f'encoder_card.{key}={value!r}: expected method, dataset and source (texts), '
+                'epochs (a number from 0) and labels (True or False).'
+            )
+
+
 def with_card(origin: dict, card: Mapping) -> dict:
     """What a checkpoint of others does not tell, told by whoever evaluates it.
 
@@ -71,14 +89,9 @@ def with_card(origin: dict, card: Mapping) -> dict:
             from). What is left out stays unknown.
 
     Raises:
-        ConfigError: An entry that there is not, or one of a wrong type.
+        ConfigError: As :func:`check_card`.
     """
-    for key, value in card.items():
-        if key not in CARD or not isinstance(value, CARD[key]):
-            raise ConfigError(
-                f'encoder_card.{key}={value!r}: expected method, dataset and source (texts), '
-                'epochs (a number) and labels (True or False).'
-            )
+    check_card(card)
     pretraining = dict(origin['pretraining'] or {})
     names = dict(dataset='dataset', epochs='epochs', labels='labels_in_pretraining')
     told = {name: card[key] for key, name in names.items() if key in card}

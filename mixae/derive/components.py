@@ -99,7 +99,7 @@ def _walk(node, path: str, registries: tuple[Registry, ...], scope) -> Iterator[
 
 def find_class(name, registries: tuple[Registry, ...], scope: str | None) -> type | None:
     """The class that a ``type`` of a config means."""
-    if not isinstance(name, str):
+    if not isinstance(name, str) or not name:
         return name if isinstance(name, type) else None
     for one in registries:
         with one.switch_scope_and_registry(scope) as there:

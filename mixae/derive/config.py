@@ -5,6 +5,7 @@ import os
 
 from mmengine.config import Config
 
+from mixae.checkpoints.account import check_card
 from mixae.derive.checks import (
     check_options,
     check_plain_parts,
@@ -17,7 +18,7 @@ from mixae.derive.facts import AUTO, REQUIRED, Facts
 from mixae.derive.schedule import derive_learning_rate, derive_schedule
 from mixae.derive.third_party import TABLE, walk
 from mixae.derive.values import check_complete, check_values, nodes
-from mixae.errors import ConfigError
+from mixae.errors import ConfigError, describe_error
 
 # What the Runner reads; other top-level entries are a config's own helpers, such as pipelines.
 READ = (
@@ -59,6 +60,7 @@ def derive(cfg: Config, world_size: int = 1, cuda: bool = True) -> tuple[Config,
     check_values(cfg)
     check_words(cfg)
     check_complete(cfg)
+    check_card(cfg.get('encoder_card') or {})
     facts = Facts(cfg, world_size, cuda)
     _derive_start(facts)
     found = components(cfg)
@@ -106,6 +108,8 @@ def _derive_component(one: Component, facts: Facts) -> None:
             raise
         except ValueError as error:
             raise ConfigError(f'{one.path}: {error}') from None
+        except (TypeError, AttributeError, LookupError) as error:  # a value of a kind not foreseen
+            raise ConfigError(f'{one.path} cannot be derived: {describe_error(error)}.') from error
         return
     rule = next((TABLE[name] for name in one.names if name in TABLE), None)
     if isinstance(rule, dict):

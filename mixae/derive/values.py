@@ -19,6 +19,7 @@ _KINDS = {
     **dict.fromkeys(('model', 'env_cfg', 'randomness'), (dict,)),
     **dict.fromkeys((*LOADERS, 'train_cfg', 'val_cfg', 'test_cfg'), (dict, type(None))),
     **dict.fromkeys(('optim_wrapper', 'default_hooks', 'visualizer'), (dict, type(None))),
+    **dict.fromkeys(('log_processor', 'encoder_card', 'auto_scale_lr'), (dict, type(None))),
     **dict.fromkeys(('data_about', 'protocol', 'variant'), (dict, type(None))),
     **dict.fromkeys(('param_scheduler', 'custom_hooks', 'lr_steps'), (list, type(None))),
     **dict.fromkeys(('val_evaluator', 'test_evaluator'), (dict, list, type(None))),
@@ -44,10 +45,28 @@ def check_values(cfg: Config) -> None:
     """
     _check_kinds(cfg)
     for path, value in nodes(cfg):
-        holds_others = value is None or isinstance(value, Mapping | list | tuple)
-        for pattern, kind, interval in _NUMBERS if not holds_others and value != 'auto' else ():
+        for pattern, kinds in _HOLDERS:
             if re.fullmatch(pattern, path):
-                _check_number(path, value, kind, interval)
+                _check_kind(path, value, kinds)
+        for pattern, kind, interval in _NUMBERS:
+            if re.fullmatch(pattern, path) and not _is_left_open(path, value, pattern, interval):
+                check_number(path, value, kind, interval)
+
+
+def check_seed(value) -> None:
+    """A seed that every generator takes.
+
+    Raises:
+        ConfigError: Says what is expected.
+    """
+    check_number('seed', value, int, _SEED)
+
+
+def _is_left_open(path: str, value, pattern: str, interval: str) -> bool:
+    """Derived, or None where that is allowed, or a list, whose entries are numbers of their own."""
+    if isinstance(value, list | tuple):
+        return len(value) > 0 and re.fullmatch(pattern, f'{path}[0]') is not None
+    return value == 'auto' or (value is None and interval.endswith('or None'))
 
 
 def _check_kinds(cfg: Config) -> None:
@@ -59,19 +78,20 @@ def _check_kinds(cfg: Config) -> None:
         section, key = path.split('.')
         if cfg.get(section):
             _check_kind(path, cfg[section].get(key), (str,))
+    parts = {}
     for name, hook in (cfg.get('default_hooks') or {}).items():
         _check_kind(f'default_hooks.{name}', hook, (dict, type(None)))
+        parts[f'default_hooks.{name}'] = hook
     for name in ('param_scheduler', 'custom_hooks'):
         for i, part in enumerate(cfg.get(name) or ()):
             _check_kind(f'{name}[{i}]', part, (dict,))
-    for name in LOADERS:
-        for part in {'dataset', 'sampler'} & set(cfg.get(name) or ()):
-            _check_kind(f'{name}.{part}', cfg[name][part], (dict,))
+            parts[f'{name}[{i}]'] = part
     if cfg.get('optim_wrapper'):
         _check_kind('optim_wrapper.optimizer', cfg.optim_wrapper.get('optimizer'), (dict,))
     if 'backbone' in cfg.model:
         _check_kind('model.backbone', cfg.model.backbone, (dict,))
-    for path, options in (('model', cfg.model), ('model.backbone', cfg.model.get('backbone'))):
+    parts |= {'model': cfg.model, 'model.backbone': cfg.model.get('backbone')}
+    for path, options in parts.items():
         if options is not None and 'type' not in options:
             raise ConfigError(f'{path} has no type: expected dict(type=..., ...).')
 
@@ -112,42 +132,78 @@ def short(value, length: int = 80) -> str:
     return text if len(text) <= length else f'{text[:length]}...'
 
 
-# Settings of numbers: (pattern of the path, type, interval, and perhaps one value outside).
 _LOADER = rf'({"|".join(LOADERS)})'
+# What holds other settings, deeper than the top level.
+_HOLDERS = [
+    (rf'{_LOADER}((\.dataset)+|\.sampler)', (dict,)),
+    (rf'{_LOADER}\.(batch_sampler|collate_fn)', (dict, type(None))),
+    (rf'{_LOADER}(\.dataset)+\.pipeline', (list,)),
+    (rf'{_LOADER}(\.dataset)+\.pipeline\[\d+\]', (dict,)),
+    (r'optim_wrapper\.optimizer\.betas', (list,)),
+    (r'optim_wrapper\.(clip_grad|paramwise_cfg)', (dict, type(None))),
+    (r'optim_wrapper\.paramwise_cfg\.custom_keys', (dict,)),
+    (r'model\.data_preprocessor', (dict, type(None))),
+    (r'model\.data_preprocessor\.(mean|std)', (list, type(None))),
+    (r'model\.train_cfg\.augments', (dict, list, type(None))),
+    (r'model\.train_cfg\.augments\[\d+\]', (dict,)),
+    (r'visualizer\.vis_backends', (list, type(None))),
+    (r'visualizer\.vis_backends\[\d+\]', (dict,)),
+]
+# Settings of numbers: (pattern of the path, type, interval, and perhaps one value outside). A list
+# is one where its entries match the pattern too.
+_SEED = '[0, 4294967295]'
 _NUMBERS = [
-    (rf'{_LOADER}\.(batch_size|prefetch_factor|dataset\.(subset|shots))', int, '[1, inf)'),
-    (rf'{_LOADER}\.(num_workers|timeout)', int, '[0, inf)'),
-    (r'train_cfg\.(max_epochs|max_iters|val_interval)', int, '[1, inf)'),
+    (rf'{_LOADER}\.batch_size', int, '[1, inf)'),
+    (rf'{_LOADER}\.(prefetch_factor|dataset\.(subset|shots))', int, '[1, inf) or None'),
+    (rf'{_LOADER}\.num_workers', int, '[0, 1024]'),
+    (rf'{_LOADER}\.timeout', int, '[0, inf)'),
+    (rf'{_LOADER}\.sampler\.seed', int, f'{_SEED} or None'),
+    (r'train_cfg\.(max_epochs|max_iters|val_interval)', int, '[1, 1000000000]'),
     (r'train_cfg\.val_begin', int, '[0, inf)'),
-    (r'num_classes|base_lr_batch', int, '[1, inf)'),
+    (r'num_classes', int, '[1, 1000000000] or None'),
+    (r'base_lr_batch', int, '[1, inf)'),
     (r'lr_steps\[\d+\]', float, '(0, 1]'),
-    (r'warmup_epochs', float, '[0, inf)'),
-    (r'warmup_iters', int, '[0, inf)'),
-    (r'base_lr|optim_wrapper\.optimizer\.(lr|weight_decay)', float, '[0, 1e6]'),
-    (r'optim_wrapper\.accumulative_counts', int, '[1, inf)'),
+    (r'warmup_epochs', float, '[0, inf) or None'),
+    (r'warmup_iters', int, '[0, inf) or None'),
+    (r'base_lr', float, '[0, 1e6] or None'),
+    (r'optim_wrapper\.optimizer\.(lr|weight_decay)', float, '[0, 1e6]'),
+    (r'optim_wrapper\.optimizer\.betas(\[\d+\])', float, '[0, 1)'),
+    (r'optim_wrapper\.optimizer\.eps', float, '[0, 1]'),
+    (r'optim_wrapper\.accumulative_counts', int, '[1, 1000000]'),
     (r'optim_wrapper\.clip_grad\.(max_norm|clip_value)', float, '(0, inf)'),
     (r'optim_wrapper\.paramwise_cfg\.layer_decay_rate', float, '(0, 1]'),
-    (r'randomness\.seed', int, '[0, 4294967295]'),
-    (r'env_cfg\.dist_cfg\.timeout', float, '(0, inf)'),
-    (r'env_cfg\.mp_cfg\.opencv_num_threads', int, '[0, inf)'),
+    (r'optim_wrapper\.paramwise_cfg\.\w+_mult', float, '[0, 1e6] or None'),
+    (r'optim_wrapper\.paramwise_cfg\.custom_keys\..+\.\w+_mult', float, '[0, 1e6]'),
+    (r'param_scheduler\[\d+\]\.(start_factor|end_factor)', float, '[0, 1]'),
+    (r'param_scheduler\[\d+\]\.(eta_min|power)', float, '[0, 1e6] or None'),
+    (r'param_scheduler\[\d+\]\.(begin|end)', int, '[0, inf)'),
+    (r'param_scheduler\[\d+\]\.T_max', int, '[1, inf) or None'),
+    (r'randomness\.seed', int, f'{_SEED} or None'),
+    (r'env_cfg\.dist_cfg\.timeout', float, '(0, 1e9] or None'),
+    (r'env_cfg\.(mp_cfg\.opencv_num_threads|resource_limit)', int, '[0, inf)'),
+    (r'log_processor\.window_size', int, '[1, inf)'),
     (r'default_hooks\.(logger|topk_accuracy)\.interval', int, '[1, inf)'),
     (r'default_hooks\.checkpoint\.(interval|max_keep_ckpts)', int, '[1, inf) or -1'),
     (r'(val|test)_evaluator(\[\d+\])?\.topk(\[\d+\])?', int, '[1, inf)'),
-    (r'test_cfg\.probe\.(k|epochs|batch_size)', int, '[1, inf)'),
+    (r'test_cfg\.probe\.(k(\[\d+\])?|epochs|batch_size)', int, '[1, 1000000]'),
     (r'test_cfg\.probe\.(warmup_epochs|seed)', int, '[0, inf)'),
-    (r'test_cfg\.probe\.temperature', float, '(0, inf)'),
+    (r'test_cfg\.probe\.temperature(\[\d+\])?', float, '(0, inf)'),
     (r'test_cfg\.probe\.base_lr', float, '[0, 1e6]'),
     (r'model\.mix_ratio', float, '[0, 1]'),
-    (r'model\.contrast\.layer', int, '[0, inf)'),
-    (r'model\.contrast\.proj_dim', int, '[1, inf)'),
+    (r'model\.contrast\.layer', int, '[0, inf) or None'),
+    (r'model\.contrast\.proj_dim', int, '[1, 65536]'),
     (r'model\.contrast\.temperature', float, '(0, inf)'),
     (r'model\.(contrast|distill)\.weight', float, '[0, inf)'),
     (r'model\.backbone\.(drop_rate|drop_path_rate)', float, '[0, 1]'),
-    (r'model\.backbone\.mask_ratio', float, '(0, 1)'),
-    (r'model\.backbone\.(img_size|patch_size)(\[\d\])?|model\.backbone\.in_chans', int, '[1, inf)'),
+    (r'model\.backbone\.mask_ratio', float, '(0, 1) or None'),
+    (r'model\.backbone\.(img_size|patch_size)(\[[01]\])?', int, '[1, 16384]'),
+    (r'model\.backbone\.arch\.(embed_dims|num_heads)', int, '[1, 65536]'),
+    (r'model\.backbone\.arch\.feedforward_channels', int, '[1, 65536]'),
+    (r'model\.backbone\.arch\.num_layers', int, '[1, 1000]'),
+    (r'model\.backbone\.in_chans', int, '[1, 1024]'),
     (r'model\.backbone\.out_indices(\[\d+\])?', int, '(-inf, inf)'),
-    (r'model\.neck\.decoder_(embed_dim|num_heads)', int, '[1, inf)'),
-    (r'model\.neck\.decoder_depth', int, '[0, inf)'),
+    (r'model\.neck\.decoder_(embed_dim|num_heads)', int, '[1, 65536]'),
+    (r'model\.neck\.decoder_depth', int, '[0, 1000]'),
     (r'model\.neck\.mlp_ratio', float, '(0, inf)'),
     (r'model\.data_preprocessor\.mean\[\d+\]', float, '(-inf, inf)'),
     (r'model\.data_preprocessor\.std\[\d+\]', float, '(0, inf)'),
@@ -155,7 +211,12 @@ _NUMBERS = [
 ]
 
 
-def _check_number(path: str, value, kind: type, interval: str) -> None:
+def check_number(path: str, value, kind: type, interval: str) -> None:
+    """A number lies in an interval, such as '[0, inf) or -1'.
+
+    Raises:
+        ConfigError: Names the setting, what was given and what is expected.
+    """
     interval, _, other = interval.partition(' or ')
     fits = isinstance(value, int if kind is int else (int, float)) and not isinstance(value, bool)
     least, most = map(float, interval[1:-1].split(', '))
@@ -169,6 +230,8 @@ def _check_number(path: str, value, kind: type, interval: str) -> None:
     limits = f' in {interval}'
     if most == math.inf:
         limits = f' {"from" if interval[0] == "[" else "above"} {least:g}' if least > -most else ''
+    elif kind is int:
+        limits = f' from {least:.0f} to {most:.0f}'
     if other:
         limits += f', or {other}'
     raise ConfigError(f'{path}={short(value)}: expected {WORDS[kind]}{limits}.')

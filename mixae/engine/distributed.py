@@ -7,6 +7,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sys
 import time
 
@@ -14,7 +15,7 @@ import torch.distributed
 from mmengine.config import Config
 from mmengine.dist import get_dist_info, is_distributed
 
-from mixae.errors import LAUNCHER, ConfigError, StartError
+from mixae.errors import LAUNCHER, ConfigError, StartError, describe_error
 
 TIMEOUT = (
     600  # seconds that a process waits for the others where env_cfg.dist_cfg.timeout is not set
@@ -36,11 +37,11 @@ def check_launcher(launcher: str) -> None:
 
     Raises:
         ConfigError: An unknown launcher, or one that has not started this process.
-        StartError: Numbers that are none.
+        StartError: Numbers that are none, or a host that there is not.
     """
     if launcher == 'none':
         return
-    if launcher not in _ENVIRONMENT:
+    if not isinstance(launcher, str) or launcher not in _ENVIRONMENT:
         raise ConfigError(f'launcher={launcher!r}: expected none, {", ".join(_ENVIRONMENT)}.')
     names = _ENVIRONMENT[launcher]
     if missing := [name for name in names if name not in os.environ]:
@@ -56,6 +57,17 @@ def check_launcher(launcher: str) -> None:
             f'--launcher {launcher}: {names[0]}={rank}, {names[1]}={size}, port {port}: expected '
             'the number of this process, from 0 and less than the number of processes, and a port.'
         )
+    if launcher == 'pytorch':
+        address = os.environ['MASTER_ADDR']
+        try:
+            socket.getaddrinfo(address or '?', int(port))
+        except (OSError, UnicodeError) as error:
+            raise StartError(
+                f'--launcher pytorch: MASTER_ADDR={address!r}: expected the name of the host of '
+                f'process 0, where the processes meet ({describe_error(error)}).'
+            ) from error
+    if not os.environ.get('LOCAL_RANK', '0').isdecimal():
+        raise StartError(f'LOCAL_RANK={os.environ["LOCAL_RANK"]}: expected a number from 0.')
 
 
 def launched_as(cfg: Config) -> tuple[int, int]:

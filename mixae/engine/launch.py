@@ -29,7 +29,15 @@ from mixae.engine.distributed import (
 )
 from mixae.engine.options import add_options_argument, merge_options, merge_options_file
 from mixae.engine.runner import MixaeRunner
-from mixae.errors import LAUNCHER, ConfigError, MixaeError, Preempted, StartError, describe_error
+from mixae.errors import (
+    LAUNCHER,
+    ConfigError,
+    MixaeError,
+    Preempted,
+    StartError,
+    check_words,
+    describe_error,
+)
 from mixae.files import ROOT, find_config
 from mixae.registry import being_built
 
@@ -304,6 +312,7 @@ def run_tool(main, interrupted: str = '--resume continues from the last checkpoi
     """
     end_with_parent()
     try:
+        check_words(sys.argv)
         main()
         _end_together()
     except Preempted as error:

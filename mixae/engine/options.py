@@ -4,6 +4,7 @@ import argparse
 import ast
 import json
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import yaml
@@ -11,9 +12,10 @@ from mmengine.config import Config
 
 from mixae.derive.checks import check_top_level
 from mixae.derive.facts import AUTO, REQUIRED
-from mixae.derive.values import TEXTS
+from mixae.derive.values import TEXTS, short
 from mixae.errors import ConfigError
 
+_DEEPEST = 50  # of keys and of brackets
 _WORDS = {'true': True, 'false': False, 'none': None, 'null': None}
 
 
@@ -60,12 +62,15 @@ def merge_values(cfg: Config, values: Mapping[str, object]) -> None:
     """Override settings of a config by values with dotted keys, in place.
 
     Raises:
-        ConfigError: A path into what has no keys, a key that nothing reads, or two that contradict
-            each other.
+        ConfigError: A path into what has no keys, an entry of a list that is no dict, a key that
+            nothing reads, two that contradict each other, or an empty dict, which changes nothing.
     """
     values = dict(values)
     for key, value in values.items():
         current = _current(cfg, key)
+        _check_merge(cfg, key, value, current)
+        if key.count('.') > _DEEPEST:
+            raise ConfigError(f'{short(key)}: nested too deep.')
         if isinstance(value, Mapping) and not isinstance(current, Mapping | list | type(None)):
             values[key] = {**value, '_delete_': True}  # mmengine merges a dict into a dict alone
         parts = key.split('.')
@@ -76,6 +81,21 @@ def merge_values(cfg: Config, values: Mapping[str, object]) -> None:
     cfg.merge_from_dict(values)
 
 
+def _check_merge(cfg: Config, key: str, value, current) -> None:
+    """mmengine merges dicts into dicts, and an entry of a list by its index if both are dicts."""
+    parent, _, last = key.rpartition('.')
+    if parent and isinstance(_current(cfg, parent), list | tuple):
+        if not isinstance(current, Mapping):
+            raise ConfigError(f'{key}={short(value)}: give the whole list, {parent}=[...].')
+        if not isinstance(value, Mapping):
+            raise ConfigError(f'{key}={short(value)}: expected dict(...).')
+    if current and isinstance(current, Mapping | list) and isinstance(value, Mapping) and not value:
+        raise ConfigError(
+            f'{key}={{}} changes nothing, as what it gives is merged with what is there: '
+            f'{key}=None turns it off.'
+        )
+
+
 def merge_options_file(cfg: Config, path: str | Path) -> None:
     """Override settings of a config by a JSON file, {"key": value}, in place.
 
@@ -84,7 +104,7 @@ def merge_options_file(cfg: Config, path: str | Path) -> None:
     """
     try:
         options = json.loads(Path(path).read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f'--options-file {path} cannot be read: {error}.') from error
     if not isinstance(options, dict):
         raise ConfigError(f'--options-file {path} holds no JSON object, {{"key": value}}.')
@@ -119,7 +139,7 @@ def parse_value(text: str, current=None, key: str = 'value'):
         key (str): For messages.
 
     Raises:
-        ConfigError: Brackets that do not match.
+        ConfigError: Brackets that do not match, or nest too deep.
     """
     quoted = len(text) > 1 and text[0] == text[-1] and text[0] in '\'"'
     if quoted:
@@ -129,6 +149,10 @@ def parse_value(text: str, current=None, key: str = 'value'):
         return text
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
+    if text[0] in '[({':
+        depths = accumulate((c in '[({') - (c in '])}') for c in text)
+        if max(depths) > _DEEPEST:
+            raise ConfigError(f'{key}={short(text)}: nested too deep.')
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -142,15 +166,30 @@ def _words(text: str, current, key: str):
     """A number such as nan, a list of words, or a word."""
     if text[0] in '[({':
         try:
-            value = yaml.safe_load(f'[{text[1:-1]}]' if text[0] == '(' else text)
-        except yaml.YAMLError:
+            value = yaml.load(f'[{text[1:-1]}]' if text[0] == '(' else text, yaml.BaseLoader)
+            json.dumps(value)  # an anchor may make a list that holds itself
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError):
             value = None
         if value is None or text[-1] != {'[': ']', '(': ')', '{': '}'}[text[0]]:
-            raise ConfigError(f'{key}={text}: its brackets do not match.')
+            raise ConfigError(f'{key}={short(text)}: its brackets do not match.')
+        value = _read_words(value)
         return tuple(value) if text[0] == '(' else value
     if isinstance(current, list | tuple) and ',' in text:
-        return [parse_value(word.strip(), key=key) for word in text.split(',')]
-    try:
-        return float(text)
-    except ValueError:
-        return text
+        return [_read_words(word.strip()) for word in text.split(',')]
+    return _read_words(text)
+
+
+def _read_words(value):
+    """Numbers, True, False and None in what YAML has cut into words, and in a word."""
+    if isinstance(value, dict):
+        return {key: _read_words(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_read_words(one) for one in value]
+    if value.lower() in _WORDS:
+        return _WORDS[value.lower()]
+    for kind in (int, float):
+        try:
+            return kind(value)
+        except ValueError:
+            pass
+    return value

@@ -56,6 +56,20 @@ def resolve(data: Config, *needed: str) -> Config:
     return derive(data, cuda=False)[0]
 
 
+def check_tokens(data: Config) -> None:
+    """The encoder of a resolved data config returns all tokens.
+
+    Raises:
+        ConfigError: It does not.
+    """
+    found = data.model.backbone.get('out_type')
+    if found != 'raw':
+        raise ConfigError(
+            f"{data.filename}: model.backbone.out_type={found!r}: expected 'raw', all tokens, as "
+            'in kNN, linear probes on fixed features and configs/analysis.'
+        )
+
+
 def build_encoder(data: Config, checkpoint: str, seed: int = 0) -> tuple[MaskedViT, nn.Module]:
     """The encoder of a resolved data config with a checkpoint's weights, and the preprocessor.
 

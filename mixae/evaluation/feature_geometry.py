@@ -14,11 +14,13 @@ import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
+from mixae.derive.values import check_seed
 from mixae.errors import ConfigError, DataError
 from mixae.evaluation.analysis import (
     analysis_record,
     build_encoder,
     build_loader,
+    check_tokens,
     describe_data,
     resolve,
 )
@@ -157,12 +159,17 @@ def feature_geometry(
     Raises:
         DataError: Fewer images than twice the width: CKA and the rank would be those of so many
             points, not of the features; or too few to show.
-        ConfigError: Layers so many and wide that their covariance has no place.
+        ConfigError: A seed or a number of points that is none, an encoder that pools its tokens,
+            layers so many and wide that their covariance has no place.
         CheckpointError: A checkpoint that does not fit.
     """
+    check_seed(seed)
+    if points < 1:
+        raise ConfigError(f'points={points}: expected a whole number from 1.')
     if folder is not None:
         check_folder(folder)
     data = resolve(data, 'test_dataloader')
+    check_tokens(data)
     pool = (data.get('test_cfg') or {}).get('pool', 'avg')
     check_pool(pool)
     encoders = {}

@@ -16,11 +16,13 @@ from mmengine.config import Config
 from scipy import ndimage
 from torch import Tensor, nn
 
-from mixae.errors import ConfigError, DataError
+from mixae.derive.values import check_seed
+from mixae.errors import DataError
 from mixae.evaluation.analysis import (
     analysis_record,
     build_encoder,
     build_loader,
+    check_tokens,
     describe_data,
     resolve,
 )
@@ -260,14 +262,11 @@ def object_completeness(
         DataError: Masks that are missing or do not fit; no object.
         CheckpointError: A checkpoint that does not fit.
     """
+    check_seed(seed)
     if folder is not None:
         check_folder(folder)
     data = resolve(data, 'test_dataloader')
-    if data.model.backbone.get('out_type') != 'raw':
-        raise ConfigError(
-            f'{data.filename}: model.backbone.out_type={data.model.backbone.get("out_type")!r}: '
-            "expected 'raw', all tokens, as in configs/analysis."
-        )
+    check_tokens(data)
     encoder, preprocessor = build_encoder(data, checkpoint, seed)
     loader = build_loader(data.test_dataloader)
     started = time.perf_counter()

@@ -13,6 +13,7 @@ from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.load import load_encoder
 from mixae.datasets.pseudo_labels import dataset_fingerprint, save_pseudo_labels
 from mixae.derive import derive
+from mixae.derive.values import check_seed
 from mixae.errors import ConfigError, DataError, describe_error
 from mixae.evaluation.features import check_pool, extract_features
 from mixae.files import check_output, file_sha256
@@ -85,10 +86,9 @@ def make_pseudo_labels(
         CheckpointError: A checkpoint that does not fit the config.
     """
     check_output(path, ('.npz',))
-    if not 0 <= seed < 2**32 or (mini_batch is not None and mini_batch < 1):
-        raise ConfigError(
-            f'seed={seed}, mini_batch={mini_batch}: expected a seed from 0, and 1 row or more.'
-        )
+    check_seed(seed)
+    if mini_batch is not None and mini_batch < 1:
+        raise ConfigError(f'mini_batch={mini_batch}: expected 1 row or more.')
     try:
         device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         torch.empty(0, device=device)

@@ -10,7 +10,7 @@ from mixae.results.compare import build_table
 from mixae.results.metafile import to_metafile
 from mixae.results.names import COLUMNS
 from mixae.results.published import PublishedResult, load_published
-from mixae.results.record import RunRecord, read_records
+from mixae.results.record import RunRecord, find_records, read_records
 from mixae.results.render.csv import to_csv
 from mixae.results.render.html import load_images, to_html
 from mixae.results.render.latex import to_latex
@@ -29,7 +29,7 @@ def write_leaderboard(
     columns: Sequence[str] = tuple(COLUMNS),
     published: str = 'none',
     images: Sequence[str | os.PathLike] = (),
-    title: str = 'Leaderboard',
+    title: str | None = None,
     method: str | None = None,
 ) -> str:
     """Read records, build their table and write it.
@@ -41,7 +41,7 @@ def write_leaderboard(
         columns: see `build_table`.
         published: 'none', 'matching' (only tasks and data sets that the records have), 'all'.
         images: image files, or folders of them, to show on the page ('html' only).
-        title: the page's title ('html' only).
+        title: the page's title ('html' only); None is 'Leaderboard'.
         method: whose model index file ('metafile' only, where it must be given).
 
     Returns:
@@ -59,10 +59,14 @@ def write_leaderboard(
         raise TableError("no records given; name the folder that holds them, or published='all'.")
     if images and format != 'html':
         raise TableError(f'images are shown on the page only, not in format {format!r}.')
+    if title is not None and format != 'html':
+        raise TableError(f'title={title!r}: the page alone has one, not format {format!r}.')
     if (format == 'metafile') != (method is not None):
         raise TableError("a method is named for format='metafile', and for no other.")
     if out is not None:
         check_output(out)
+    if out is not None and Path(out).resolve() in {p.resolve() for p in find_records(sources)}:
+        raise TableError(f'{out} is one of the records, which the table would replace.')
     records = read_records(sources) if sources else []
     if format == 'metafile':
         text = to_metafile(records, method)
@@ -71,7 +75,7 @@ def write_leaderboard(
         if format == 'md':
             text = to_markdown(table, base=Path(out).parent if out else None)
         elif format == 'html':
-            text = to_html(table, records, images=load_images(images), title=title)
+            text = to_html(table, records, images=load_images(images), title=title or 'Leaderboard')
         else:
             text = dict(text=to_text, csv=to_csv, latex=to_latex)[format](table)
     if out is not None:

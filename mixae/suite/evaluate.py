@@ -1,18 +1,20 @@
 """Any encoder through the usual evaluations: a suite made from a command line."""
 
 import argparse
-import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import timm
 
-from mixae.checkpoints.account import CARD
+from mixae.checkpoints.account import CARD, check_card
+from mixae.checkpoints.read import read_checkpoint
 from mixae.derive.checks import nearest
+from mixae.engine.options import parse_value
 from mixae.errors import ConfigError
-from mixae.files import ROOT, write_whole
-from mixae.suite.read import read_config
+from mixae.files import ROOT, check_folder, write_whole
+from mixae.suite.read import check_name, read_config
 from mixae.suite.run import main
 
 BASES = ROOT / 'configs' / 'suites' / '_base_'
@@ -42,19 +44,24 @@ def evaluate(args: argparse.Namespace) -> int:
     Raises:
         ConfigError: An encoder, data set, task or entry of the card that there is not.
     """
-    encoder = describe(args.encoder, args.model, args.part, args.card)
-    name = args.name or re.sub(r'\W+', '_', Path(args.encoder).stem).strip('_')
     if args.data not in data_sets():
         raise ConfigError(f'--data {args.data}: expected one of {", ".join(data_sets())}.')
-    there = list(base_of(args.data)['evaluate'])
-    for task in args.tasks:
+    tasks, there = args.tasks or ['linear', 'knn'], list(base_of(args.data)['evaluate'])
+    for task in tasks:
         if task not in there:
             raise ConfigError(f'--tasks {task}{nearest(task, there)} There are {", ".join(there)}.')
+    if len(set(tasks)) < len(tasks):
+        raise ConfigError(f'--tasks {" ".join(tasks)}: expected different ones.')
+    name = args.name or re.sub(r'\W+', '_', Path(args.encoder).stem).strip('_')
+    check_name(f'--name {name}', name)
+    encoder = describe(args.encoder, args.model, args.part, args.card)
+    if 'checkpoint' in encoder:
+        read_checkpoint(encoder['checkpoint'])  # what is none stops here, not in every run
     folder = Path(args.work_dir or Path('work_dirs', 'evaluate', args.data))
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     suite = folder / f'{name}.py'
-    write_whole(suite, suite_text(name, encoder, args))
-    run = dict(suite=str(suite), work_dir=str(folder / name), seeds=args.seeds, gpus=None)
+    write_whole(suite, suite_text(name, encoder, args.data, tasks))
+    run = dict(suite=str(suite), work_dir=str(folder / name), seeds=args.seeds or [0], gpus=None)
     run |= dict(jobs=args.jobs, only=[], on_change=None, slurm=None, sbatch_args='')
     return main(argparse.Namespace(**run, launcher='local', dry_run=args.dry_run))
 
@@ -62,11 +69,14 @@ def evaluate(args: argparse.Namespace) -> int:
 def describe(encoder: str, model: str | None, part: str | None, card: Sequence[str]) -> dict:
     """The entry of a suite's ``encoders`` for a name of timm or a checkpoint."""
     entry = {}
-    if Path(encoder).is_file():
+    if os.path.isfile(encoder):
         entry['checkpoint'] = str(Path(encoder).resolve())
         if model is not None:
             entry['model'] = model
     elif encoder.startswith(('timm:', 'hf-hub:')) or timm.is_model(encoder.partition('.')[0]):
+        for option, value in (('--model', model), ('--part', part)):
+            if value is not None:
+                raise ConfigError(f'{option} {value}: {encoder} is a model of timm, no checkpoint.')
         entry['model'] = encoder
     else:
         raise ConfigError(
@@ -77,22 +87,25 @@ def describe(encoder: str, model: str | None, part: str | None, card: Sequence[s
     told = {}
     for item in card:
         key, _, value = item.partition('=')
-        if key not in CARD:
-            raise ConfigError(f'--card {item}: expected KEY=VALUE with one of {", ".join(CARD)}.')
-        told[key] = json.loads(value.lower()) if key in ('labels', 'epochs') else value
+        if key not in CARD or not value or key in told:
+            raise ConfigError(
+                f'--card {item}: expected KEY=VALUE with one of {", ".join(CARD)}, each once.'
+            )
+        told[key] = parse_value(value.lower()) if key in ('labels', 'epochs') else value
+    check_card(told)
     return entry | (dict(card=told) if told else {})
 
 
-def suite_text(name: str, encoder: dict, args: argparse.Namespace) -> str:
+def suite_text(name: str, encoder: dict, data: str, tasks: Sequence[str]) -> str:
     """The suite's file: the tasks asked for, of one encoder, without a row from scratch."""
-    columns = [column for task in args.tasks for column in COLUMNS.get(task, [task])]
-    base = base_of(args.data)
-    dropped = [task for task in base['evaluate'] if task not in args.tasks]
-    evaluate = {task: dict(only=[name]) for task in args.tasks} | dict.fromkeys(dropped)
+    columns = [column for task in tasks for column in COLUMNS.get(task, [task])]
+    base = base_of(data)
+    dropped = [task for task in base['evaluate'] if task not in tasks]
+    evaluate = {task: dict(only=[name]) for task in tasks} | dict.fromkeys(dropped)
     lines = [
         '# Written by tools/evaluate.py.',
-        f'_base_ = [{str(BASES / f"{args.data}_probes.py")!r}]',
-        f'title = {f"{name} on {args.data}"!r}',
+        f'_base_ = [{str(BASES / f"{data}_probes.py")!r}]',
+        f'title = {f"{name} on {data}"!r}',
         f'encoders = {dict([(name, encoder)])!r}',
         f'evaluate = {evaluate!r}',
         f'columns = {list(dict.fromkeys(columns))!r}',
@@ -100,6 +113,6 @@ def suite_text(name: str, encoder: dict, args: argparse.Namespace) -> str:
     ]
     if 'checks' in base:
         lines.append('checks = dict(_delete_=True)')
-    if args.data == 'digit_scenes':
+    if data == 'digit_scenes':
         lines.append("prepare = ['classification']")
     return '\n'.join(lines) + '\n'

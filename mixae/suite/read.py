@@ -21,6 +21,7 @@ SCRATCH = 'scratch'
 
 # What may stand in a suite and in its groups, and what must.
 _LIST, _NUMBER = (list, tuple), (int, float)
+_MOST = 4096  # processes
 _SUITE = dict(title=str, seeds=_LIST, gpus=int, budget=str, on_change=str, prepare=_LIST)
 _SUITE |= dict(columns=_LIST, curves=_LIST, checks=dict, published=str)
 _RUN = dict(title=str, config=str, options=dict, seconds=_NUMBER, gpus=int)
@@ -64,11 +65,7 @@ def read_suite(path: Path) -> dict:
         cfg[group] = {k: v for k, v in cfg.get(group, {}).items() if v is not None}
         for name, entry in cfg[group].items():
             _check(f'{group}.{name}', entry, *_GROUPS[group])
-            if not re.fullmatch(r'\w[\w.+=-]*', name) or name in (SCRATCH, 'pretrain'):
-                raise SuiteError(
-                    f'{group}.{name}: a folder is called so. Use letters, digits and . _ + = -, '
-                    f"and not {SCRATCH!r} or 'pretrain', which have a meaning."
-                )
+            check_name(f'{group}.{name}', name)
     if not cfg['evaluate'] and not cfg['analyses']:
         raise SuiteError(f'suite {path.stem}: nothing in `evaluate`.')
     for name, known in (('on_change', ('stop', 'redo')), ('published', PUBLISHED)):
@@ -110,14 +107,29 @@ def read_config(path: Path) -> Config:
     return cfg
 
 
+def check_name(place: str, name: str) -> None:
+    """A name can be that of a folder.
+
+    Raises:
+        SuiteError: Begins with the place that it is from.
+    """
+    if not re.fullmatch(r'\w[\w.+=-]{,99}', name) or name in (SCRATCH, 'pretrain'):
+        raise SuiteError(
+            f'{place}: a folder is called so. Use up to 100 letters, digits and . _ + = -, '
+            f"and not {SCRATCH!r} or 'pretrain', which have a meaning."
+        )
+
+
 def check_whole(name: str, value, least: int = 1) -> None:
-    """Make sure that a value is a whole number, ``least`` or more.
+    """Make sure that a value is a whole number, ``least`` or more, and no slip of the keyboard.
 
     Raises:
         SuiteError: It is not.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise SuiteError(f'{name}={value!r}: expected a whole number, {least} or more.')
+    if name.endswith(('gpus', 'jobs')) and value > _MOST:
+        raise SuiteError(f'{name}={value}: expected a whole number, {_MOST} or less.')
 
 
 def _check(place: str, given: Mapping, types: dict, required: Sequence[str]) -> None:

@@ -242,6 +242,12 @@ def main(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, end)
+    if args.slurm is not None and args.launcher == 'slurm':
+        raise SuiteError(
+            '--slurm submits jobs and --launcher slurm starts runs within one: give one of them.'
+        )
+    if args.sbatch_args and args.slurm is None:
+        raise SuiteError('--sbatch-args are for --slurm, which is not given.')
     folder, plan = open_suite(args.suite, args.work_dir, args.seeds, args.gpus, args.only)
     machine = this_machine(max(run.gpus for run in plan), args.jobs)
     if args.dry_run:

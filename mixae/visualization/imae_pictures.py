@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mixae.checkpoints.whole_models import as_mae, load_model
 from mixae.derive import derive
 from mixae.derive.components import is_model
+from mixae.derive.values import check_seed
 from mixae.errors import ConfigError
 from mixae.files import check_output
 from mixae.models.layers.masking import draw_visible, masks_from_visible
@@ -295,9 +296,16 @@ def imae_picture(
     ):
         if figure == several and value is not None:
             raise ConfigError(f'{figure} shows several: {option} has no use there.')
+    for option, value, uses in (
+        ('--teacher', teacher, ('comparison', 'weights')),
+        ('--without-distillation', without_distillation, ('comparison',)),
+    ):
+        if value is not None and figure not in uses:
+            raise ConfigError(f'{option} has no use for {figure}, only for {" and ".join(uses)}.')
     check_output(path, ENDINGS)
-    if not 1 <= pairs <= MOST or seed < 0:
-        raise ConfigError(f'pairs={pairs}, seed={seed}: expected 1 to {MOST}, and 0 or more.')
+    check_seed(seed)
+    if not 1 <= pairs <= MOST:
+        raise ConfigError(f'pairs={pairs}: expected 1 to {MOST}.')
     config = derive(config)[0]
     if not is_model(config, IMAE):
         raise ConfigError(f"model.type={config.model.type!r}: expected an i-MAE's config.")

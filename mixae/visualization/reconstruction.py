@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mixae.checkpoints.account import KEY
 from mixae.checkpoints.read import read_checkpoint
+from mixae.derive.values import check_seed
 from mixae.errors import ConfigError
 from mixae.files import check_output
 from mixae.models.layers.masking import draw_visible, masks_from_visible
@@ -235,6 +236,7 @@ def reconstruction_picture(
         OutputError: The picture cannot be written.
     """
     check_output(path, ENDINGS)
+    check_seed(seed)
     if not 1 <= (len(images) or num_images) <= MOST:
         raise ConfigError(f'num_images={len(images) or num_images}: expected from 1 to {MOST}.')
     model = load_pretrained_model(cfg, checkpoint)

@@ -31,6 +31,8 @@ RECORDS = 'docs/results/digit_scenes_dense/records'
 TRAIN = 'tools/train.py'
 TEST = f'tools/test.py {KNN}'
 SUITE = 'tools/run_suite.py'
+EVALUATE = 'tools/evaluate.py'
+ANY = f'{EVALUATE} vit_tiny_patch16_224 --dry-run --work-dir TMP/e'
 BOARD = 'tools/leaderboard.py'
 DIGITS = 'tools/datasets/make_digit_scenes.py --data-root TMP/digits'
 CIFAR = 'tools/datasets/prepare_cifar.py cifar10 --no-download --out'
@@ -48,6 +50,10 @@ PICTURE = f'tools/analysis/reconstructions.py {MIXEDAE} WEIGHTS/mixedae.pth'
 FIGURE = f'tools/analysis/imae_pictures.py factors {IMAE} WEIGHTS/imae.pth --data {KNN}'
 PREDICTIONS = f'tools/analysis/draw_predictions.py {SEGMENTATION} WEIGHTS/mae.pth'
 CURVE = 'tools/analysis/topk_curve.py'
+FEATURES = f'tools/analysis/features.py {KNN} WEIGHTS/mae.pth'
+INFORMATION = f'tools/analysis/mutual_information.py {MAE} WEIGHTS/mae.pth --data {KNN}'
+OBJECTS = 'tools/analysis/object_completeness.py configs/analysis/objects_digit_scenes.py'
+SWEEP = f'tools/analysis/sweep_curve.py {RECORDS} --column miou'
 SEPARABILITY = f'tools/analysis/separability.py {IMAE} WEIGHTS/imae.pth'
 TABLE_4 = f'{SEPARABILITY} --teacher WEIGHTS/mae.pth --data {KNN}'
 ALONE = 'WORLD_SIZE=1 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500'
@@ -68,6 +74,11 @@ FILES = {
     'config.json': '{"model": {"type": "MAE"}}',
     'list.json': '[1]',
     'typo.json': '{"base_Ir": 1}',
+    'deep.json': '[' * 10000,
+    'nan.json': '{"base_lr": NaN}',
+    'no_key.json': '{"": 1}',
+    'arch.json': '{"model.backbone.arch": {"embed_dims": "x", "num_layers": 2, "num_heads": 2, '
+    '"feedforward_channels": 8}}',
     'deeper.json': '{"base_lr.x": 1}',
     'other.jsonl': '{"a": 1}',
     'typo.py': f"pretrain = dict(m=dict(config='{MAE}', options={{'base_lr.x': 1}}))\n"
@@ -108,6 +119,8 @@ def tool(tmp_path, weights, monkeypatch, capsys):
         (tmp_path / name).write_text(text)
     for name, content in BYTES.items():
         (tmp_path / name).write_bytes(content)
+    one = min((ROOT / RECORDS).glob('*.record.json'))
+    (tmp_path / 'one.record.json').write_bytes(one.read_bytes())
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv('PATH', str(tmp_path))  # without SLURM
     for name in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'MASTER_PORT', 'SLURM_PROCID'):
@@ -165,13 +178,19 @@ SUITES = [
     # Where there is no SLURM.
     (f'{SUITE} {DEMO} --slurm gpu', 'There is no sbatch on this machine'),
     (f'{SUITE} {DEMO} --launcher slurm --work-dir TMP/w', 'There is no srun on this machine'),
+    (f'{SUITE} {DEMO} --slurm gpu --launcher slurm', 'give one of them'),
+    (f'{SUITE} {DEMO} --sbatch-args=--time=1', '--sbatch-args are for --slurm'),
+    (f'{SUITE} {DEMO} --gpus 1000000000', 'gpus=1000000000: expected a whole number, 4096 or less'),
+    (f'{SUITE} {DEMO} --jobs 99999999999999', 'jobs=9*: expected a whole number, 4096 or less'),
+    (f'{SUITE} {DEMO} {DEMO}', 'unrecognized arguments'),
+    (f'{SUITE} {DEMO} --only nothing --only mae_seed0/linear', "has no run 'nothing'"),
+    (f'{SUITE} {DEMO} --seeds 1 --seeds 1', r'seeds=\[1, 1\] must be different'),
     (f'{SUITE} {DEMO} --slurm gpu --sbatch-args "\'"', 'argument --sbatch-args: invalid'),
     # Where nothing can be written.
     (f'{SUITE} {DEMO} --work-dir README.md', 'README.md is a file'),
     (f'{SUITE} {DEMO} --work-dir README.md --dry-run', 'README.md is a file'),
     (f'{SUITE} {DEMO} --work-dir README.md/w', 'README.md/w cannot be written'),
     (f'{SUITE} {DEMO} --work-dir /proc/1/w', '/proc/1/w cannot be written'),
-    (f'{SUITE} {DEMO} --work-dir ""', "--work-dir '': expected a folder"),
     # Suites that cannot be run, before the first run.
     (f'{SUITE} TMP/latin.py', 'latin.py is no config: UnicodeDecodeError'),
     (f'{SUITE} TMP/empty.py', r"suite empty: \['columns'\] must be given"),
@@ -182,7 +201,6 @@ SUITES = [
     (f'{SUITE} TMP/suite_option.py', 'mae_seed0/pretrain: model.backbone.maskratio: .*mask_ratio'),
     (f'{SUITE} TMP/suite_value.py', "mae_seed0/pretrain: train_cfg.max_epochs='abc': expected"),
     (f'{SUITE} {DEMO} --seeds 99999999999', 'randomness.seed=99999999999: expected a whole'),
-    (f'{SUITE} {DEMO} --only ""', "Suite demo has no run ''"),
 ]
 CONFIGS = [
     # A suite is no config.
@@ -197,11 +215,17 @@ CONFIGS = [
     (f'tools/train.py {MAE} --options-file TMP/list.json', 'holds no JSON object'),
     (f'{TRAIN} {MAE} --options-file TMP/latin.py', 'latin.py cannot be read'),
     (f'{TRAIN} {MAE} --options-file TMP', 'Is a directory'),
+    (f'{TRAIN} {MAE} --options-file TMP/deep.json', 'deep.json cannot be read'),
+    (f'{TRAIN} {MAE} --options-file TMP/nan.json --work-dir TMP/w', 'base_lr=nan: expected a num'),
+    (f'{TRAIN} {MAE} --options-file TMP/no_key.json', "No run reads the setting ''"),
+    (
+        f'{TRAIN} {MAE} --options-file TMP/arch.json --work-dir TMP/w',
+        r"arch\.embed_dims='x': expected a whole",
+    ),
     (f'{TRAIN} {MAE} --options-file TMP/typo.json', "'base_Ir'; did you mean base_lr"),
     (f'{TRAIN} {MAE} --options-file TMP/deeper.json', 'base_lr.x: base_lr is 0.012'),
     # What is no config.
     (f'{TRAIN}', 'the following arguments are required: config'),
-    (f'{TRAIN} ""', 'There is no config file'),
     (f'{TRAIN} configs', 'There is no config file configs'),
     (f'{TRAIN} TMP/model.pth', 'model.pth is no config: expected a Python file'),
     (f'{TRAIN} TMP/config.json', 'config.json is no config: expected a Python file'),
@@ -238,11 +262,19 @@ CONFIGS = [
     (f'RANK=0 {TRAIN} {MAE} --launcher pytorch', 'pytorch: WORLD_SIZE, .* is not set'),
     (f'RANK=abc {ALONE} {TRAIN} {MAE} --launcher pytorch', 'RANK=abc, WORLD_SIZE=1'),
     (f'RANK=5 {ALONE} {TRAIN} {MAE} --launcher pytorch', 'RANK=5, WORLD_SIZE=1, .*less than'),
+    (
+        f'RANK=0 {ALONE.replace("127.0.0.1", "a..b")} {TRAIN} {MAE} --launcher pytorch',
+        "MASTER_ADDR='a..b': expected the name of the host",
+    ),
+    (f'RANK=0 LOCAL_RANK=abc {ALONE} {TRAIN} {MAE} --launcher pytorch', 'LOCAL_RANK=abc: expected'),
     (f'RANK=0 {ALONE}x {TRAIN} {MAE} --launcher pytorch', 'port 29500x: expected'),
     (f'SLURM_PROCID=0 SLURM_NTASKS=x {TRAIN} {MAE} --launcher slurm', 'SLURM_NTASKS=x'),
     # Folders.
-    (f'{TRAIN} {MAE} --work-dir ""', "--work-dir '': expected a folder"),
     (f'{TRAIN} {MAE} --work-dir README.md', 'README.md cannot be used as work directory'),
+    (
+        f'{TRAIN} {MAE} --amp --amp --no-validate --no-validate --work-dir README.md',
+        'README.md can',
+    ),
     (f'{TRAIN} {MAE} --work-dir README.md/x', 'README.md/x cannot be used as work directory'),
     (f'{TEST} scratch --work-dir README.md', 'README.md cannot be used as work directory'),
     (f'{TEST} scratch --work-dir /proc/x', '/proc/x cannot be used as work directory'),
@@ -272,8 +304,12 @@ CONFIGS = [
         f'{TRAIN} {FINETUNE} --work-dir TMP/w',
         'add --pretrained CHECKPOINT, or --pretrained scratch',
     ),
-    (f'{TRAIN} {FINETUNE} --work-dir TMP/w --pretrained ""', 'add --pretrained CHECKPOINT'),
     (f'{TRAIN} {MAE} --work-dir TMP/w --pretrained scratch', 'is no transfer config'),
+    (f'{TRAIN} {FINETUNE} --work-dir TMP/w --pretrained TMP', 'is a folder, not a checkpoint'),
+    (f'{TRAIN} {FINETUNE} --work-dir TMP/w --pretrained Scratch', 'no checkpoint at Scratch'),
+    (f'{TRAIN} {FINETUNE} WEIGHTS/mae.pth --work-dir TMP/w', 'unrecognized arguments'),
+    (f'{TRAIN} {KNN} --work-dir TMP/w --pretrained WEIGHTS/mae.pth', 'trains nothing'),
+    (f'{TRAIN} {MAE} --work-dir TMP/w --resume {MAE}', 'cannot be read as a checkpoint'),
     (f'{TRAIN} {MAE} --work-dir TMP/w --resume', 'there is no checkpoint to resume in .*/w'),
     (
         f'{TRAIN} {MAE} --work-dir TMP/w --cfg-options resume=True',
@@ -283,12 +319,72 @@ CONFIGS = [
     (f'{TRAIN} {MAE} --work-dir TMP/w --resume TMP', 'is a folder, not a checkpoint'),
     (f'{TRAIN} {MAE} --work-dir TMP/w --resume WEIGHTS/mae.pth', 'optimizer missing or damaged'),
     ('tools/test.py ' + KNN, 'the following arguments are required: checkpoint'),
-    (f'{TEST} ""', 'none was given'),
     (f'{TEST} no.pth --work-dir TMP/w', 'There is no checkpoint at no.pth'),
     (f'{TEST} TMP --work-dir TMP/w', 'is a folder, not a checkpoint'),
     (f'{TEST} README.md --work-dir TMP/w', 'README.md cannot be read as a checkpoint'),
     (f'tools/test.py {MAE} WEIGHTS/mae.pth', 'evaluates nothing'),
     (f'tools/test.py WEIGHTS/mae.pth {KNN}', 'mae.pth is no config'),
+]
+EMPTY = [
+    *(
+        (f'{command} ""', rf'The word after {word} is empty')
+        for command, word in (
+            (f'{SUITE} {DEMO} --work-dir', '--work-dir'),
+            (f'{SUITE} {DEMO} --only', '--only'),
+            (TRAIN, r'\S*train\.py'),
+            (f'{TRAIN} {MAE} --work-dir', '--work-dir'),
+            (f'{TRAIN} {MAE} --cfg-options base_lr=1', 'base_lr=1'),
+            (f'{TRAIN} {FINETUNE} --pretrained', '--pretrained'),
+            (f'{TRAIN} {MAE} --resume', '--resume'),
+            (TEST, KNN),
+            (EVALUATE, r'\S*evaluate\.py'),
+            (f'{ANY} --name', '--name'),
+            (f'{BOARD} {RECORDS} --out', '--out'),
+            (BOARD, r'\S*leaderboard\.py'),
+            (f'{CIFAR} TMP --describe', '--describe'),
+            (f'{EXPORT} timm --out', '--out'),
+            (f'{LABELS} TMP/x.npz -k 4 --device', '--device'),
+            (f'{FEATURES} --records', '--records'),
+            (f'{SWEEP} --out TMP/x.png --setting', '--setting'),
+            ('tools/analysis/claims.py', r'\S*claims\.py'),
+        )
+    )
+]
+ENCODERS = [
+    (EVALUATE, 'the following arguments are required: encoder'),
+    (f'{EVALUATE} nothing.pth', 'nothing.pth is no checkpoint and no model of timm'),
+    (f'{EVALUATE} vit_tiny_patch16_223', 'no model of timm; did you mean vit_tiny_patch16_224'),
+    (f'{EVALUATE} TMP', 'is no checkpoint and no model of timm'),
+    (f'{EVALUATE} README.md', 'README.md cannot be read as a checkpoint'),
+    (f'{EVALUATE} {MAE}', 'vitmini_digits_12e.py cannot be read as a checkpoint'),
+    (f'{EVALUATE} WEIGHTS/mae.pth WEIGHTS/mae.pth', 'unrecognized arguments'),
+    (f'{ANY} --data digits', '--data digits: expected one of cifar10, digit_scenes'),
+    (f'{ANY} --tasks liner', '--tasks liner; did you mean linear'),
+    (f'{ANY} --tasks knn --tasks knn', '--tasks knn knn: expected different ones'),
+    (f'{ANY} --card methd=mae', '--card methd=mae: expected KEY=VALUE'),
+    (f'{ANY} --card method', '--card method: expected KEY=VALUE'),
+    (f'{ANY} --card epochs=', '--card epochs=: expected KEY=VALUE'),
+    (f'{ANY} --card method=a --card method=b', '--card method=b: expected KEY=VALUE .* each once'),
+    *(
+        (f'{ANY} --card {key}={value}', rf'encoder_card\.{key}=.*: expected method')
+        for key, value in (
+            *(('epochs', value) for value in ('abc', '-1', 'nan', 'inf', 'true', '[1]')),
+            ('labels', 'maybe'),
+            ('labels', '3'),
+        )
+    ),
+    (f'{ANY} --name a/b', '--name a/b: a folder is called so'),
+    (f'{ANY} --name ..', r'--name \.\.: a folder is called so'),
+    (f'{ANY} --name scratch', '--name scratch: a folder is called so'),
+    (f'{ANY} --name {"x" * 300}', '--name x*: a folder is called so. Use up to 100 letters'),
+    (f'{ANY} --model vit_base_patch16_224', 'vit_tiny_patch16_224 is a model of timm, no check'),
+    (f'{ANY} --part teacher', '--part teacher: vit_tiny_patch16_224 is a model of timm'),
+    (f'{ANY} --seeds -1', 'seeds=-1: expected a whole number'),
+    (f'{ANY} --seeds 1 --seeds 1', r'seeds=\[1, 1\] must be different'),
+    (f'{ANY} --jobs 0', 'jobs=0: expected a whole number'),
+    (f'{EVALUATE} vit_tiny_patch16_224 --work-dir README.md', 'README.md cannot be written'),
+    (f'{EVALUATE} vit_tiny_patch16_224 --work-dir /proc/x', '/proc/x cannot be written'),
+    (f'{EVALUATE} timm:nothing --dry-run --work-dir TMP/e', "'nothing' is no model of timm"),
 ]
 TABLES = [
     (f'{BOARD}', 'no records given'),
@@ -300,12 +396,19 @@ TABLES = [
     (f'{BOARD} {RECORDS} --columns knn:foo', "unknown column 'knn:foo'"),
     (f'{BOARD} {RECORDS} --columns knn knn', "column 'knn' is asked for 2 times"),
     (f'{BOARD} {RECORDS} --columns', 'argument --columns: expected at least one'),
+    (f'{BOARD} {RECORDS} --columns miou --columns miou', "column 'miou' is asked for 2 times"),
+    (f'{BOARD} {RECORDS} --columns {"x" * 5000}', r"unknown column 'xxx.* \[\.\.\.\] .*"),
+    (f'{BOARD} {RECORDS} --title x', "title='x': the page alone has one, not format 'text'"),
+    (f'{BOARD} TMP/one.record.json --out TMP/one.record.json', 'is one of the records'),
+    (f'{BOARD} TMP --out TMP/one.record.json', 'one.record.json is one of the records'),
+    (f'{BOARD} {RECORDS} --out TMP/{"x" * 300}', 'cannot be written .File name too long'),
+    (f'{BOARD} TMP/config.json', 'config.json is not a valid run record'),
+    (f'{BOARD} WEIGHTS/mae.pth', 'mae.pth: not UTF-8 text'),
     (f'{BOARD} {RECORDS} --format foo', "argument --format: invalid choice: 'foo'"),
     (f'{BOARD} {RECORDS} --format metafile', 'a method is named'),
     (f'{BOARD} {RECORDS} --format metafile --method foo', "method='foo': expected one of"),
     (f'{BOARD} {RECORDS} --published foo', "argument --published: invalid choice: 'foo'"),
     (f'{BOARD} {RECORDS} --out configs', "'configs' is a folder: name the file"),
-    (f'{BOARD} {RECORDS} --out ""', 'is a folder: name the file'),
     (f'{BOARD} {RECORDS} --out README.md/x', 'README.md cannot be written'),
     (f'{BOARD} {RECORDS} --out /proc/x', 'x cannot be written'),
     (f'{BOARD} {RECORDS} --images x.png', 'images are shown on the page only'),
@@ -319,6 +422,13 @@ DATA = [
     (f'{DIGITS} --seed -1', 'seed=-1: expected an integer in 0'),
     (f'{DIGITS} --num-train 0', 'num_train=0: expected an integer in 1'),
     (f'{DIGITS} --part scenes --digits 3 1', r'digits=\(3, 1\): expected \(least, largest\)'),
+    (f'{DIGITS} --num-train 1000000000000', 'num_train=10*: expected an integer in'),
+    (f'{DIGITS} --num-train -1', 'num_train=-1: expected an integer in'),
+    (f'{DIGITS} --size 1000000', 'size=1000000: expected an integer in'),
+    (f'{DIGITS} --seed {10**24}', 'seed=10*: expected an integer in'),
+    (f'{DIGITS} --part scenes --digits 0 0', r'digits=\(0, 0\): expected'),
+    (f'{DIGITS} --part scenes --digits 1', 'argument --digits: expected 2 arguments'),
+    (f'{DIGITS} --split test', '--split is of --picture, which is not given'),
     (f'{DIGITS} --digits 2 3', 'a classification picture has one digit'),
     (f'{DIGITS} --data-root README.md', 'README.md cannot be read or written'),
     (f'{DIGITS} --picture TMP/x.foo', 'x.foo: expected a name that ends in .png'),
@@ -329,13 +439,11 @@ DATA = [
     (f'{CIFAR} TMP/cifar', 'Put cifar-10-python.tar.gz'),
     (f'{CIFAR} README.md', 'README.md cannot be written'),
     (f'{CIFAR} TMP --describe x', 'train holds 0 images in 0 classes; cifar10 has 50000 in 10'),
-    (f'{CIFAR} TMP --describe ""', 'train holds 0 images'),
     (f'{TINY} no.zip', 'There is no file no.zip'),
     (f'{TINY} README.md', 'README.md is damaged or another file: its MD5'),
 ]
 CHECKPOINTS = [
     (f'{EXPORT} timm --out TMP/x.pt', 'the layout timm is written as .safetensors'),
-    (f'{EXPORT} timm --out ""', 'the layout timm is written as .safetensors'),
     (f'{EXPORT} timm --out /proc/x.safetensors', 'cannot be written'),
     (f'{EXPORT} timm --out TMP/x.safetensors --num-heads 3', 'the layout timm states none'),
     (f'{EXPORT} tim --out TMP/x.safetensors', "argument --to: invalid choice: 'tim'"),
@@ -343,14 +451,26 @@ CHECKPOINTS = [
     (f'{EXPORT} huggingface --out TMP/x --num-heads 7', '7 heads do not divide a width of 96'),
     (f'{EXPORT} huggingface --out TMP/x --num-heads -2', '-2 heads do not divide'),
     (f'{EXPORT} huggingface --out TMP/x --num-heads 0', '0 heads do not divide'),
+    (f'{EXPORT} huggingface --out TMP/x --num-heads 1.5', "invalid int value: '1.5'"),
+    (f'{EXPORT} huggingface --out TMP/x --num-heads {10**24}', '10* heads do not divide'),
+    (f'{EXPORT} timm --out TMP/{"x" * 300}.safetensors', 'File name too long'),
+    ('tools/checkpoints/export.py TMP --to timm --out TMP/x.safetensors', 'is a folder, not a ch'),
+    (f'tools/checkpoints/export.py {MAE} --to timm --out TMP/x.safetensors', 'cannot be read as'),
     (f'{EXPORT} huggingface --out README.md --num-heads 3', 'huggingface is written as a folder'),
     (f'{EXPORT} mmpretrain --out WEIGHTS/mixedae.pth', 'is the checkpoint itself'),
     ('tools/checkpoints/export.py no.pth --to timm --out x.safetensors', 'There is no checkpoint'),
     (f'{LABELS} TMP/x.npz -k 1000000 {SMALL}', 'k=1000000 pseudo-classes of 40 images: choose k'),
     (f'{LABELS} TMP/x.npz -k 1 {SMALL}', 'k=1 pseudo-classes of 40 images'),
+    (f'{LABELS} TMP/x.npz -k 4 --mini-batch -1', 'mini_batch=-1: expected 1 row or more'),
+    (f'{LABELS} TMP/x.npz -k 4 --seed 99999999999', 'seed=9*: expected a whole number from'),
+    (f'tools/datasets/make_pseudo_labels.py WEIGHTS/mae.pth {KNN} TMP/x.npz -k 4', 'is no config'),
+    (
+        f'tools/datasets/make_pseudo_labels.py {KNN} TMP/x.npz WEIGHTS/mae.pth -k 4',
+        'mae.pth: expected a name that ends in .npz',
+    ),
     (f'{LABELS} TMP/x.npz -k ten', "argument -k: invalid int value: 'ten'"),
     (f'{LABELS} TMP/x.npz -k 4 {SMALL} test_cfg.pool=foo', "pool='foo' is unknown"),
-    (f'{LABELS} TMP/x.npz -k 4 --seed -1', 'seed=-1, mini_batch=None: expected a seed from 0'),
+    (f'{LABELS} TMP/x.npz -k 4 --seed -1', 'seed=-1: expected a whole number from'),
     (f'{LABELS} TMP/x.npz -k 4 --mini-batch 0', 'mini_batch=0: expected .* 1 row or more'),
     (f'{LABELS} TMP/x.npz -k 4 --device tpu', 'device=tpu: RuntimeError'),
     (f'{LABELS} TMP/x.txt -k 4', 'x.txt: expected a name that ends in .npz'),
@@ -365,6 +485,12 @@ ANALYSES = [
     (f'{PICTURE} --num-images 0 --out TMP/x.png', 'num_images=0: expected from 1 to'),
     (f'{PICTURE} --num-images -1 --out TMP/x.png', 'num_images=-1: expected from 1 to'),
     (f'{PICTURE} --num-images 99999999 --out TMP/x.png', 'num_images=99999999: expected from 1 to'),
+    (
+        f'{PICTURE} --seed -1 --out TMP/x.png',
+        r'seed=-1: expected a whole number from 0 to 4294967295',
+    ),
+    (f'{PICTURE} --seed {10**24} --out TMP/x.png', 'seed=10*: expected a whole number from'),
+    (f'{PICTURE} TMP --out TMP/x.png', 'There is no image at '),
     (f'{PICTURE} no.png --out TMP/x.png', 'There is no image at no.png'),
     (f'{PICTURE} README.md --out TMP/x.png', 'README.md cannot be read as an image'),
     (
@@ -390,9 +516,11 @@ ANALYSES = [
     (f'{CURVE} WEIGHTS/mae.pth', 'no reading of TopK sampling accuracy'),
     (f'{CURVE} TMP/other.jsonl --out TMP/x.foo', 'expected a name that ends in .png'),
     (f'{CURVE} TMP/other.jsonl --out TMP', 'is a folder: name the file'),
-    (f'{FIGURE} --out TMP/x.png --pairs 0', 'pairs=0, seed=0: expected 1 to 32'),
+    (f'{FIGURE} --out TMP/x.png --pairs 0', 'pairs=0: expected 1 to 32'),
     (f'{FIGURE} --out TMP/x.png --pairs 99999', 'pairs=99999'),
     (f'{FIGURE} --out TMP/x.png --seed -1', 'seed=-1'),
+    (f'{FIGURE} --out TMP/x.png --mask-ratio nan', r'mask_ratio=nan is outside \[0, 1\)'),
+    (f'{FIGURE} --out TMP/x.png --teacher WEIGHTS/mae.pth', '--teacher has no use for factors'),
     (f'{FIGURE} --out TMP/x.png --factor 0.7', 'factors shows several: --factor has no use'),
     (f'{FIGURE} --out TMP/x.foo', 'expected a name that ends in .png'),
     (f'{FIGURE} --out TMP/x.png --data nothing.py', 'There is no config file nothing.py'),
@@ -407,21 +535,60 @@ ANALYSES = [
     (f'{PREDICTIONS} --out TMP/w'.replace(SEGMENTATION, MAE), 'neither detection heads nor'),
     (f'{TABLE_4} --fit-part 2', r'fit_part=2.0 is outside \(0, 1\]'),
     (f'{TABLE_4} --fit-part 0', r'fit_part=0.0 is outside \(0, 1\]'),
-    (f'{TABLE_4} --alpha nan', 'alpha=nan of the lasso'),
+    (f'{TABLE_4} --alpha nan', 'alpha=nan: expected a number from 0'),
+    (f'{TABLE_4} --alpha inf', 'alpha=inf: expected a number from 0'),
+    (f'{TABLE_4} --alpha -1', r'alpha=-1\.0: expected a number from 0'),
+    (f'{TABLE_4} --same-class-ratio 2', r'same_class_ratio=2\.0: expected a number in \[0, 1\]'),
+    (f'{TABLE_4} --same-class-ratio nan', 'same_class_ratio=nan: expected a number in'),
+    (f'{TABLE_4} --beta inf', "'beta': inf}: give exactly one"),
     (f'{TABLE_4} --subordinate 0.7', "'subordinate': 0.7}: give exactly one"),
     (f'{TABLE_4} --beta 0', "'beta': 0.0}: give exactly one"),
     (f'{TABLE_4} --mask-ratio 1', r'mask_ratio=1.0 is outside \[0, 1\)'),
-    (f'{TABLE_4} --seed -1', 'seed=-1: expected a whole number from 0'),
+    (f'{TABLE_4} --seed -1', 'seed=-1: expected a whole number from'),
     (f'{TABLE_4} --records README.md', 'README.md cannot be written'),
     (f'{TABLE_4}'.replace('WEIGHTS/imae.pth', 'WEIGHTS/mae.pth'), 'mae.pth does not fit IMAE'),
     (f'{TABLE_4}'.replace(IMAE, MAE), "expected an i-MAE's config"),
     (f'{SEPARABILITY} --teacher no.pth --data {KNN}', 'There is no checkpoint at no.pth'),
     (f'{SEPARABILITY} --teacher WEIGHTS/mae.pth --data {IMAE}', 'has no train_features'),
+    (f'{FEATURES} WEIGHTS/mixedae.pth --names a', '--names a: expected 2 different ones'),
+    (f'{FEATURES} WEIGHTS/mae.pth', '--names mae mae: expected 2 different ones'),
+    (f'{FEATURES} --points 0', 'points=0: expected a whole number from 1'),
+    (f'{FEATURES} --seed -1', 'seed=-1: expected a whole number from'),
+    (f'{FEATURES} --seed 99999999999999999999', 'seed=9*: expected a whole number from'),
+    (f'{FEATURES} --out README.md', 'README.md cannot be written'),
+    (f'{FEATURES} --records README.md', 'README.md cannot be written'),
+    (f'{FEATURES}'.replace(KNN, FINETUNE), "out_type='avg_featmap': expected 'raw'"),
+    (f'{FEATURES}'.replace(KNN, SEGMENTATION), "out_type='featmap': expected 'raw'"),
+    (f'{FEATURES}'.replace(KNN, MAE), 'has no test_dataloader'),
+    (f'tools/analysis/features.py WEIGHTS/mae.pth {KNN}', 'mae.pth is no config'),
+    (f'{INFORMATION} --steps 0', 'steps=0: expected a whole number from'),
+    (f'{INFORMATION} --batch-size -1', 'batch_size=-1: expected a whole number from'),
+    (f'{INFORMATION} --components 0', 'components=0: expected a whole number from'),
+    (f'{INFORMATION} --seed -1', 'seed=-1: expected a whole number from'),
+    (f'{INFORMATION} --records README.md', 'README.md cannot be written'),
+    (f'{INFORMATION}'.replace(MAE, IMAE), 'mutual information is measured of MAE'),
+    (f'{INFORMATION}'.replace('mae.pth', 'no.pth'), 'There is no checkpoint at .*no.pth'),
+    (f'{OBJECTS} scratch --seed -1', 'seed=-1: expected a whole number from'),
+    (f'{OBJECTS} scratch --out TMP/x.foo', 'expected a name that ends in .png'),
+    (f'{OBJECTS} scratch --records README.md', 'README.md cannot be written'),
+    (f'tools/analysis/object_completeness.py {SEGMENTATION} scratch', "expected 'raw'"),
+    (f'{SWEEP} --out TMP', 'is a folder: name the file'),
+    (f'{SWEEP} --out TMP/x.foo', 'expected a name that ends in .png'),
+    (f'{SWEEP} --out TMP/x.png --setting foo', "setting 'foo' is the same in all rows"),
+    (f'{SWEEP} --out TMP/x.png --against foo', "unknown column 'foo'"),
+    (f'{SWEEP} --out TMP/x.png --against miou', "column 'miou' is asked for 2 times"),
+    (f'{SWEEP} --out TMP/x.png --against knn --setting x', 'not allowed with argument'),
+    (f'tools/analysis/budget_curve.py {RECORDS} --column foo', "unknown column 'foo'"),
+    (f'tools/analysis/budget_curve.py {RECORDS} --column miou --out TMP', 'is a folder'),
+    ('tools/analysis/budget_curve.py nothing', 'nothing: no such file or folder'),
+    (f'tools/analysis/claims.py {RECORDS} --out TMP', 'is a folder: name the file'),
+    ('tools/analysis/claims.py README.md', 'README.md: not a whole JSON document'),
 ]
 
 
 @pytest.mark.parametrize(
-    'command, said', [*SUITES, *CONFIGS, *TABLES, *DATA, *CHECKPOINTS, *ANALYSES]
+    'command, said',
+    [*SUITES, *CONFIGS, *EMPTY, *ENCODERS, *TABLES, *DATA, *CHECKPOINTS, *ANALYSES],
 )
 def test_a_mistake_ends_in_one_line(tool, tmp_path, command, said):
     code, text = tool(command)

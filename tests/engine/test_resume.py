@@ -58,6 +58,12 @@ def test_what_would_be_another_run_stops_with_what_differs(
     assert not list((tmp_path / 'run').glob('*.pth'))
 
 
+def test_another_method_does_not_go_on(mae, small_config, tmp_path):
+    with pytest.raises(CheckpointError, match='cannot be resumed: .* is that of another config'):
+        resume(small_config('mixedae/vitt_cifar10_2000e.py'), mae / 'epoch_1.pth')
+    assert not list((tmp_path / 'run').glob('*.pth'))
+
+
 def test_what_does_not_decide_the_result_may_differ(mae, small_config, tmp_path, image_folder):
     shutil.copytree(image_folder, tmp_path / 'moved')
     runner = resume(

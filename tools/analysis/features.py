@@ -20,7 +20,13 @@ def main(argv: list[str] | None = None) -> None:
     add = parser.add_argument
     add('config', help='config of a kNN or linear probe, for the encoder and the test split')
     add('checkpoint', nargs='+', help="pre-training checkpoints, or 'scratch' for random weights")
-    add('--names', nargs='+', default=[], help='names of the checkpoints in tables and pictures')
+    add(
+        '--names',
+        nargs='+',
+        action='extend',
+        default=[],
+        help='names of the checkpoints in tables and pictures',
+    )
     add('--records', metavar='FOLDER', help='folder to write run records to')
     add('--out', metavar='FOLDER', help='folder for neighbours.png, embedding.png and cka.png')
     add('--points', type=int, default=1000, help='images in the embedding')

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
         '--picture', metavar='FILE', help='picture of examples and labels to write (.png)'
     )
     parser.add_argument(
-        '--split', choices=('train', 'test'), default='train', help='split that --picture shows'
+        '--split', choices=('train', 'test'), help='split that --picture shows (default: train)'
     )
     args = vars(parser.parse_args(argv))
     data_root, part = args.pop('data_root'), args.pop('part')
@@ -40,12 +40,14 @@ def main(argv: list[str] | None = None) -> None:
     changes = {name: value for name, value in args.items() if value is not None}
     if picture and (changes or part != 'all'):
         parser.error('--picture shows both parts with their default options')
+    if split and not picture:
+        parser.error('--split is of --picture, which is not given')
     if picture:
         check_output(picture, ('.png',))
     for name in ('classification', 'scenes') if part == 'all' else (part,):
         print(f'{prepare(name, data_root, **changes)} is in order.')
     if picture:
-        save_contact_sheet(picture, split=split, data_root=data_root)
+        save_contact_sheet(picture, split=split or 'train', data_root=data_root)
         print(f'{picture} shows examples.')
 
 

@@ -5,7 +5,7 @@ Shape legend: B images, G images a group, L patches an image, V visible patches 
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mixae.checkpoints.whole_models import load_model
 from mixae.derive import derive
 from mixae.derive.components import is_model
+from mixae.derive.values import check_number, check_seed
 from mixae.engine.hooks.provenance import describe_variant
 from mixae.errors import CheckpointError, ConfigError, DataError
 from mixae.evaluation.analysis import (
@@ -71,9 +72,9 @@ class Protocol:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value < (name != 'seed'):
-                raise ConfigError(f'{name}={value}: expected a positive whole number.')
+        check_seed(self.seed)
+        for name in ('steps', 'batch_size', 'components'):
+            check_number(name, getattr(self, name), int, '[1, 1000000]')
 
 
 def mutual_information(

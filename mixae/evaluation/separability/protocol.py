@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mixae.derive.values import check_number, check_seed
 from mixae.errors import ConfigError
 from mixae.evaluation.separability.lasso import RegressionScores
 from mixae.models.layers.masking import count_visible
@@ -39,10 +40,10 @@ class Protocol:
     def __post_init__(self) -> None:
         if not 0 < self.fit_part <= 1:
             raise ConfigError(f'fit_part={self.fit_part} is outside (0, 1].')
-        if not self.alpha >= 0:
-            raise ConfigError(f'alpha={self.alpha} of the lasso must not be negative.')
-        if self.seed < 0:
-            raise ConfigError(f'seed={self.seed}: expected a whole number from 0.')
+        check_number('alpha', self.alpha, float, '[0, inf)')
+        if self.same_class_ratio is not None:
+            check_number('same_class_ratio', self.same_class_ratio, float, '[0, 1]')
+        check_seed(self.seed)
         count_visible(1, self.mask_ratio)
         RegressionScores(self.normalizer)
         self.weight()

@@ -133,9 +133,9 @@ class MaskedViT(MAEViT):
             ConfigError: An unknown ``arch``, an image that patches do not tile.
         """
         arch = options.get('arch', 'b')
-        if isinstance(arch, str):
-            name = ARCHS.get(arch, arch)
-            if name not in cls.arch_zoo:
+        if not isinstance(arch, dict):
+            name = ARCHS.get(str(arch), arch)
+            if name not in list(cls.arch_zoo):
                 raise ConfigError(
                     f'model.backbone.arch={arch!r} is unknown: choose one of '
                     f'{", ".join(sorted(set(ARCHS) | set(cls.arch_zoo)))}, or give a dict.'
@@ -148,6 +148,11 @@ class MaskedViT(MAEViT):
                 'multiple of num_heads, and of 4 for the position embedding.'
             )
         img_size, patch_size = options.get('img_size', 224), options.get('patch_size', 16)
+        for name, sides in (('img_size', img_size), ('patch_size', patch_size)):
+            if not isinstance(sides, int) and len(sides) != 2:
+                raise ConfigError(
+                    f'model.backbone.{name}={sides}: expected one number, or (height, width).'
+                )
         sides = list(zip(to_2tuple(img_size), to_2tuple(patch_size), strict=True))
         if any(side % patch for side, patch in sides):
             raise ConfigError(

@@ -3,6 +3,7 @@
 Shape legend: a batch of 2B images is B mixtures of an anchor I_1 and its partner I_2.
 """
 
+import math
 from numbers import Real
 from typing import NamedTuple
 
@@ -26,7 +27,7 @@ class MixingWeight:
     def __init__(self, mix: dict) -> None:
         given = {k: v for k, v in mix.items() if v is not None} if isinstance(mix, dict) else mix
         match given:
-            case {'beta': Real() as beta} if len(given) == 1 and beta > 0:
+            case {'beta': Real() as beta} if len(given) == 1 and 0 < beta < math.inf:
                 self.beta, self.subordinate = float(beta), None
             case {'subordinate': Real() as share} if len(given) == 1 and 0 <= share <= 0.5:
                 self.beta, self.subordinate = None, float(share)
