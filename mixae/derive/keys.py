@@ -25,4 +25,7 @@ KEYS = {
     'overwrite': 'Move the checkpoints of an earlier run in the work directory aside.',
 }
 # Those of mmengine: what its Runner is built from, and what its configs bring besides.
-MMENGINE_KEYS = {*inspect.signature(Runner).parameters, 'custom_imports', 'runner_type'} - {'cfg'}
+MMENGINE_KEYS = {
+    *inspect.signature(Runner).parameters,
+    *('compile', 'custom_imports', 'runner_type'),
+} - {'cfg'}

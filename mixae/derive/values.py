@@ -25,6 +25,7 @@ _KINDS = {
     **dict.fromkeys(('val_evaluator', 'test_evaluator'), (dict, list, type(None))),
     **dict.fromkeys(('resume', 'overwrite', 'find_unused_parameters'), (bool, type(None))),
     **dict.fromkeys(TEXTS, (str, type(None))),
+    'compile': (bool, dict, type(None)),
 }
 WORDS = {
     bool: 'True or False',

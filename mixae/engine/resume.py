@@ -25,7 +25,7 @@ _FREE = re.compile(
     r'|val_interval|val_begin|dynamic_intervals)($|[.\[])'
 )
 # Another device may want these; the schedule is the same, the last digits are not.
-_PRECISION = re.compile(r'^optim_wrapper\.(type|dtype|loss_scale)$')
+_PRECISION = re.compile(r'^(optim_wrapper\.(type|dtype|loss_scale)|compile(\..*)?)$')
 _NORMS = {'BN', 'SyncBN'}
 
 
@@ -42,7 +42,7 @@ def describe_schedule(runner: Runner) -> dict:
         max_iters=loop.max_iters,
         settings={
             name: value
-            for part in _PARTS
+            for part in (*_PARTS, *(['compile'] if cfg.get('compile') else []))
             for name, value in flatten(cfg.get(part), part)
             if not _FREE.search(name)
         },

@@ -29,6 +29,7 @@ from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.derive import derive
 from mixae.derive.config import drop_own_scope
 from mixae.derive.values import check_values
+from mixae.engine.compiling import compile_loss
 from mixae.engine.distributed import init_processes, launched_as
 from mixae.engine.hooks import PreemptionHook, SanityCheckHook
 from mixae.engine.hooks.preemption import PREEMPTED
@@ -206,6 +207,8 @@ class MixaeRunner(Runner):
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's; a model with nothing to train has no gradients to share, and stays."""
         use_attend(model)
+        if self.cfg.get('compile') and self.cfg.get('train_cfg'):
+            compile_loss(model, self.cfg.compile)
         if self.distributed and not any(p.requires_grad for p in model.parameters()):
             return model.to(get_device())
         if self.distributed and model_wrapper_cfg is None and not torch.cuda.is_available():
@@ -216,6 +219,9 @@ class MixaeRunner(Runner):
                 find_unused_parameters=self.cfg.get('find_unused_parameters', False),
             )
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def _maybe_compile(self, target: str) -> None:
+        """Nothing is left to compile: :func:`compile_loss` has been called."""
 
     def build_optim_wrapper(self, optim_wrapper: dict | BaseOptimWrapper) -> BaseOptimWrapper:
         """As mmengine's; on a GPU AdamW takes its step in one kernel, but for a loss scaler's."""

@@ -123,7 +123,7 @@ class HomologousAttention(nn.Module):
                 keep_MHNN = topk_mask(logits(q_MHNd.detach(), k_MHNd.detach()), topk)
             out_MHNd = F.scaled_dot_product_attention(q_MHNd, k_MHNd, v_MHNd, attn_mask=keep_MHNN)
         else:
-            out_MHNd, keep_MHNN = TopKAttention.apply(q_MHNd, k_MHNd, v_MHNd, topk, keep_MHNN)
+            out_MHNd, keep_MHNN = _attend_topk(q_MHNd, k_MHNd, v_MHNd, topk, keep_MHNN)
         if self.watch:
             self.accuracy[layer] = topk_accuracy(keep_MHNN, self.groups)
         out_MND = attn.proj(out_MHNd.transpose(1, 2).reshape(M, N, D))
@@ -263,6 +263,10 @@ class TopKAttention(torch.autograd.Function):
         grad_k_MHNd = (dlogits_MHNN.transpose(-2, -1) @ q_MHNd).mul_(scale)
         grad_v_MHNd = weights_MHNN.transpose(-2, -1) @ grad_MHNd
         return grad_q_MHNd, grad_k_MHNd, grad_v_MHNd, None, None
+
+
+# Compiled code would select by torch.topk, which takes ten times as long as NumPy.
+_attend_topk = torch.compiler.disable(TopKAttention.apply)
 
 
 @torch.no_grad()
