@@ -58,7 +58,8 @@ def encoder_state(
     if unknown:
         raise CheckpointError(
             f'{path} is named like {layout}, but {len(unknown)} of its keys are not of a plain '
-            f'ViT: {shorten(unknown)}.'
+            f'ViT ({shorten(unknown, 3)}): evaluate it with mixae.TimmEncoder, for example '
+            "model='vit_small_patch14_dinov2', or tools/evaluate.py --model."
         )
     print_log(f'The keys of {path} are those of {layout} and read as ours.', logger='current')
     return encoder

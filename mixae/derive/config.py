@@ -134,8 +134,15 @@ def _derive_start(facts: Facts) -> None:
     if start == 'scratch':
         facts.note('The encoder starts from random weights (--pretrained scratch).')
         start = None
-    if backbone.get('pretrained') == AUTO:
+    given = backbone.get('pretrained')
+    if given == AUTO:
         backbone.pretrained = start
+    elif 'pretrained' in cfg and given != start:
+        # The encoder would load one thing, and the record tell another.
+        raise ConfigError(
+            f'model.backbone.pretrained={given!r}, but the run starts from pretrained='
+            f"{cfg.pretrained!r}: write model.backbone.pretrained='auto'."
+        )
 
 
 def _derive_annotations(facts: Facts) -> None:

@@ -20,6 +20,7 @@ from mmengine.registry import RUNNERS
 
 from mixae.derive.checks import nearest
 from mixae.derive.config import READ, drop_own_scope
+from mixae.derive.facts import AUTO
 from mixae.derive.values import nodes, short
 from mixae.engine.distributed import (
     check_launcher,
@@ -185,7 +186,7 @@ def train(
                 f'--pretrained {pretrained}: {cfg.filename} is no transfer config; pre-training '
                 'starts from random weights.'
             )
-        cfg.pretrained = pretrained
+        _start_from(cfg, pretrained)
     if (resume or cfg.get('resume')) and (overwrite or cfg.get('overwrite')):
         raise ConfigError('--resume continues a run and --overwrite replaces it: give one of them.')
     if resume:
@@ -221,16 +222,26 @@ def test(cfg: Config, checkpoint: str) -> dict:
             'pre-training is evaluated by a config of configs/transfer.'
         )
     if 'pretrained' in cfg and not cfg.get('train_cfg'):
-        cfg.pretrained = checkpoint
+        _start_from(cfg, checkpoint)
     else:
         cfg.load_from = checkpoint
-        cfg.pop('pretrained', None)
+        if 'pretrained' in cfg:
+            _start_from(cfg, None)
+            cfg.pop('pretrained')
     cfg.train_cfg = cfg.train_dataloader = cfg.optim_wrapper = cfg.param_scheduler = None
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     with starting(cfg):
         runner = build_runner(cfg)
     with starting(cfg, runner):
         return runner.test()
+
+
+def _start_from(cfg: Config, checkpoint: str | None) -> None:
+    """Name the checkpoint to start from; the config of an earlier run names that run's."""
+    cfg.pretrained = checkpoint
+    backbone = cfg.model.get('backbone')
+    if isinstance(backbone, dict) and 'pretrained' in backbone:
+        backbone['pretrained'] = AUTO
 
 
 def build_runner(cfg: Config):

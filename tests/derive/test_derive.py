@@ -231,6 +231,16 @@ def test_the_checkpoint_reaches_the_encoder():
     assert any('random weights' in note for note in notes)
 
 
+@pytest.mark.parametrize(
+    'encoder, start', [('old.pth', 'new.pth'), (None, 'new.pth'), ('old.pth', 'scratch')]
+)
+def test_an_encoder_that_starts_elsewhere_than_the_record_would_tell(encoder, start):
+    cfg = load('transfer/cifar/cifar10_vitt_finetune.py', pretrained=start)
+    cfg.model.backbone.pretrained = encoder
+    with pytest.raises(ConfigError, match=f"{encoder!r}.*{start!r}: write .*pretrained='auto'"):
+        derive(cfg)
+
+
 # What is known to fail fails at start.
 
 

@@ -2,9 +2,13 @@
 
 import pytest
 import torch
+from mmengine.config import Config
 
+from mixae.derive import derive
+from mixae.engine import launch
 from mixae.engine.launch import run_tool
 from mixae.errors import LAUNCHER, ConfigError, DataError, Preempted
+from mixae.files import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +74,18 @@ def test_operators_without_cuda(capsys):
     message = str(error.value).replace('device cpu', 'device cuda:0')
     status, line = ended(failing(RuntimeError(message)), capsys)
     assert status == 1 and 'were compiled without CUDA' in line and line.count('\n') == 0
+
+
+@pytest.mark.parametrize('tool', ['train', 'test', 'test what was trained'])
+def test_the_config_of_an_earlier_run_starts_from_what_is_named_now(tool, monkeypatch):
+    name = 'cifar10_vitt_finetune' if tool != 'test' else 'cifar10_vitt_knn'
+    cfg = Config.fromfile(ROOT / f'configs/transfer/cifar/{name}.py')
+    cfg.pretrained = cfg.model.backbone.pretrained = 'old.pth'  # as saved in its work directory
+    monkeypatch.setattr(launch, 'build_runner', lambda cfg: failing(ConfigError('enough'))())
+    with pytest.raises(ConfigError, match='enough'):
+        launch.train(cfg, pretrained='new.pth') if tool == 'train' else launch.test(cfg, 'new.pth')
+    start = derive(cfg)[0].model.backbone.pretrained
+    assert start == (None if tool == 'test what was trained' else 'new.pth')
 
 
 def test_only_the_first_process_says_what_all_meet(monkeypatch, capsys):
