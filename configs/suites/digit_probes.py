@@ -19,6 +19,7 @@ evaluate = dict(
     knn=dict(seconds=15),
 )
 _rows = '{mae} {mixedae} {imae} scratch --seed {seed} --records {records}'
+_names = ' --names MAE MixedAE i-MAE random'
 analyses = dict(
     objects=dict(
         title='object completeness',
@@ -31,7 +32,7 @@ analyses = dict(
         title='geometry of the features',
         tool='tools/analysis/features.py',
         of='mae',
-        arguments=f'configs/transfer/digit_scenes/vitmini_linear.py {_rows}'.split(),
+        arguments=f'configs/transfer/digit_scenes/vitmini_linear.py {_rows}{_names}'.split(),
         seconds=80,
     ),
 )
