@@ -19,8 +19,9 @@ class Facts:
         world_size (int): Number of processes.
         cuda (bool): Whether the run has a GPU.
         encoder (dict): ``dimensions`` of the backbone: width, depth, num_patches, patch_size and
-            img_size (pixels), and ``out_channels``, the width of each feature map that it returns.
-            Empty where the backbone's class does not tell.
+            img_size (pixels), and ``out_channels``, the width of each feature map that it returns;
+            of some also num_extra_tokens and has_class_token. Empty where the backbone's class does
+            not tell.
         notes (list[str]): Lines for the log; :meth:`note` adds one.
     """
 
@@ -68,6 +69,11 @@ class Facts:
         for key, value in values.items():
             if options is not None and value is not None and options.get(key) == AUTO:
                 options[key] = value
+
+    def tell_extra_tokens(self, options: dict) -> None:
+        """Give a head that reads tokens their number before the patches, where it is not 1."""
+        if self.encoder.get('num_extra_tokens', 1) != 1:
+            options['num_extra_tokens'] = self.encoder['num_extra_tokens']
 
     def check(self, options: dict, cls: type, path: str) -> None:
         """Make sure that ``options`` are arguments of ``cls``, where no ``type`` says so.

@@ -16,20 +16,23 @@ from mixae.errors import ConfigError, DataError
 POOLS = ('avg', 'std', 'cls')
 
 
-def pool_tokens(tokens_BND: Tensor, pool: str, prefix: int = 1) -> Tensor:
+def pool_tokens(
+    tokens_BND: Tensor, pool: str, prefix: int = 1, has_class_token: bool = True
+) -> Tensor:
     """One feature for each image, (B, D): 'avg' or 'std' over the patch tokens, or the 'cls' token.
 
     Args:
         tokens_BND (Tensor): Prefix tokens (class token, registers), then one per patch.
         pool (str): As above.
         prefix (int): Number of prefix tokens. Defaults to 1.
+        has_class_token (bool): Whether the first of them is one. Defaults to True.
 
     Raises:
         ConfigError: For another ``pool``, or 'cls' where there is no class token.
     """
     check_pool(pool)
     if pool == 'cls':
-        if not prefix:
+        if not (prefix and has_class_token):  # registers alone are none
             raise ConfigError("pool='cls': the encoder has no class token. Use pool='avg'.")
         return tokens_BND[:, 0]
     patches_BLD = tokens_BND[:, prefix:]
@@ -107,7 +110,9 @@ def _extract(
     for batch in dataloader:
         batch = model.data_preprocessor(batch, False)
         tokens_BND = model.backbone.features(batch['inputs'])[-1]
-        features_BD = pool_tokens(tokens_BND, pool, model.backbone.num_extra_tokens)
+        encoder = model.backbone
+        has_class_token = getattr(encoder, 'has_class_token', True)
+        features_BD = pool_tokens(tokens_BND, pool, encoder.num_extra_tokens, has_class_token)
         if not all('gt_label' in sample for sample in batch['data_samples']):
             raise DataError(
                 f'{title or "features"}: an image has no label. A probe needs one for each: set '

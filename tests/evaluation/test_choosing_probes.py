@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression as Theirs
@@ -16,11 +17,13 @@ from torch.nn.parallel import DistributedDataParallel
 from mixae.checkpoints.read import read_checkpoint
 from mixae.datasets import SeededDataset
 from mixae.datasets.held_out import hold_out
+from mixae.derive import derive
 from mixae.engine import launch
 from mixae.errors import ConfigError, DataError
 from mixae.evaluation import LogisticRegression
 from mixae.models.heads import EfficientProbeHead, SweepHead
 from mixae.models.layers.batch_norm import GlobalBatchNorm
+from mixae.registry import MODELS
 
 
 @pytest.fixture(scope='module')
@@ -196,6 +199,56 @@ def test_a_sweep_wants_plain_sgd(small_config, tmp_path):
     cfg.optim_wrapper.optimizer = dict(type='AdamW', lr='auto')
     with pytest.raises(ConfigError, match='AdamW.*SGD without weight decay'):
         launch.train(cfg)
+
+
+@pytest.mark.parametrize(
+    'model, extra, pools',
+    [
+        ('vit_small_patch14_reg4_dinov2', 5, ['cls', 'avg', 'both']),
+        ('vit_base_patch16_reg4_gap_256', 4, ['avg']),
+        ('vit_base_patch16_siglip_224', 0, ['avg']),
+    ],
+)
+def test_probes_take_patches_for_patches(small_config, model, extra, pools):
+    """A class token there may be none of, and registers are no patches."""
+    backbone = dict(type='mixae.TimmEncoder', model=model, img_size=28, out_type='raw')
+    backbone |= dict(model_args=dict(embed_dim=24, depth=4, num_heads=2, patch_size=14))
+    patches, heads = torch.randn(6, 4, 24), []
+    for name in ('sweep', 'attentive'):
+        cfg = small_config(f'transfer/cifar/cifar10_vitt_{name}.py')
+        outputs = {
+            k: v for k, v in cfg.model.backbone.items() if k in ('out_indices', 'norm_outputs')
+        }
+        cfg.model.backbone = dict(backbone, **outputs)
+        if name == 'attentive':
+            cfg.model.head.num_queries = 4
+        cfg.pretrained = 'scratch'
+        cfg = derive(cfg, cuda=False)[0]
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            encoder, head = MODELS.build(cfg.model.backbone), MODELS.build(cfg.model.head).eval()
+        assert encoder(torch.zeros(1, 3, 28, 28))[-1].shape[1] == extra + 4
+        heads.append(head)
+    sweep, attentive = heads
+    assert list(dict.fromkeys(pool for _, pool in sweep.features)) == pools
+    chosen = [i for i, (name, _) in enumerate(sweep.names) if name.endswith(' avg')]
+    tokens = [torch.cat([torch.randn(6, extra, 24), patches], dim=1) for _ in range(2)]
+    scores, others = (sweep.scores([x] * 4)[:, chosen] for x in tokens)
+    assert torch.equal(scores, others), 'only what comes before the patches differs'
+    assert torch.equal(*(attentive([x]) for x in tokens))
+    fewer = patches.roll(1, dims=0)[:, :1]
+    changed = torch.cat([tokens[0][:, :extra], fewer, patches[:, 1:]], dim=1)
+    assert not torch.equal(attentive([changed]), attentive([tokens[0]]))
+
+
+def test_a_class_token_that_there_is_not_is_named(small_config):
+    cfg = small_config('transfer/cifar/cifar10_vitt_sweep.py')
+    cfg.model.backbone = dict(
+        type='mixae.TimmEncoder', model='vit_base_patch16_siglip_224', out_type='raw'
+    )
+    cfg.model.head.update(pools=['both', 'avg'], layers=[1])
+    cfg.pretrained = 'scratch'
+    with pytest.raises(ConfigError, match='no class token, which both need'):
+        derive(cfg, cuda=False)
 
 
 # ---- attentive --------------------------------------------------------------------------------

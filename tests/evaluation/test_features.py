@@ -8,6 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch.utils.data import DataLoader
 
 from mixae.datasets import SeededDataset
+from mixae.errors import ConfigError
 from mixae.evaluation.features import extract_features, pool_tokens
 from mixae.registry import MODELS
 
@@ -84,3 +85,5 @@ def test_features_are_timms_in_the_order_of_the_data(classifier, dataset, pool):
 def test_unknown_pooling_names_the_choices():
     with pytest.raises(ValueError, match="pool='max' is unknown.*avg, std, cls"):
         pool_tokens(torch.zeros(1, 2, 3), 'max')
+    with pytest.raises(ConfigError, match='no class token'):
+        pool_tokens(torch.zeros(1, 6, 3), 'cls', prefix=4, has_class_token=False)  # registers

@@ -180,6 +180,10 @@ def test_a_classifiers_head_is_dropped_and_another_patch_size_resampled(tmp_path
         (dict(model='timm:vit_small_patch14_dinov2.foo'), "no weights 'foo'; there are lvd142m"),
         (dict(model='vit_tiny_patch16_224', out_type='cls'), 'expected one of raw, cls_token'),
         (dict(model='vit_tiny_patch16_224', out_indices=12), 'there are layers 0..11'),
+        # timm returns [1, 11] for it, and the final norm was that of layer 1's features.
+        (dict(model='vit_tiny_patch16_224', out_indices=[-1, 1]), r'the layers \[11, 1\].*first'),
+        (dict(model='vit_tiny_patch16_224', out_indices=[11, -1]), 'expected different ones'),
+        (dict(model='vit_tiny_patch16_224', out_indices=[]), 'expected different ones'),
         (
             dict(model='vit_base_patch16_siglip_224', model_args=SMALL, out_type='cls_token'),
             'has no class token',
@@ -190,6 +194,12 @@ def test_a_classifiers_head_is_dropped_and_another_patch_size_resampled(tmp_path
 def test_mistakes_are_named(options, match):
     with pytest.raises(ConfigError, match=match):
         TimmEncoder(**options)
+
+
+def test_arguments_of_a_model_may_be_lists():
+    args = dict(SMALL, img_size=[32, 48], patch_size=16)
+    dims = TimmEncoder.dimensions(dict(model='vit_tiny_patch16_224', model_args=args))
+    assert (dims['width'], dims['depth'], dims['num_extra_tokens']) == (24, 3, 1)
 
 
 def test_beit_takes_one_size():

@@ -101,6 +101,7 @@ class TimmEncoder(BaseModule):
         self.out_type = out_type
         self.is_plain = hasattr(self.model, 'num_prefix_tokens')
         self.num_extra_tokens = self.model.num_prefix_tokens if self.is_plain else 0
+        self.has_class_token = _has_class_token(self.model)
         _check_out_type(self)
         self.width = self.model.num_features
         self.stride = max(_of(layer, 'reduction') for layer in info)
@@ -129,7 +130,8 @@ class TimmEncoder(BaseModule):
 
         Returns:
             dict: width, depth, num_patches, patch_size (the coarsest stride of a hierarchical
-            encoder), img_size and out_channels.
+            encoder), img_size, out_channels, num_extra_tokens (before the patches) and
+            has_class_token (whether the first of them is one).
         """
         model = described(options)
         info = model.feature_info
@@ -144,6 +146,8 @@ class TimmEncoder(BaseModule):
             patch_size=stride,
             img_size=img_size,
             out_channels=[_of(info[i], 'num_chs') for i in _check_indices(indices, len(info))],
+            num_extra_tokens=getattr(model, 'num_prefix_tokens', 0),
+            has_class_token=_has_class_token(model),
         )
 
     @classmethod
@@ -312,15 +316,24 @@ def _of(layer, key: str):
 def _check_indices(indices: list[int], depth: int) -> list[int]:
     if not all(isinstance(i, int) and -depth <= i < depth for i in indices):
         raise ConfigError(f'model.backbone.out_indices={indices}: there are layers 0..{depth - 1}.')
-    return [i % depth for i in indices]
+    layers = [i % depth for i in indices]
+    if not layers or layers != sorted(set(layers)):  # timm returns each once, in its own order
+        raise ConfigError(
+            f'model.backbone.out_indices={indices} are the layers {layers} of 0..{depth - 1}: '
+            'expected different ones, the first layer first.'
+        )
+    return layers
+
+
+def _has_class_token(model: nn.Module) -> bool:
+    return getattr(model, 'cls_token', None) is not None
 
 
 def _check_out_type(encoder: TimmEncoder) -> None:
     out_type, name = encoder.out_type, encoder.name
     if out_type not in OUT_TYPES:
         raise ConfigError(f'out_type={out_type!r}: expected one of {", ".join(OUT_TYPES)}.')
-    has_class_token = getattr(encoder.model, 'cls_token', None) is not None
-    if out_type == 'cls_token' and not has_class_token:
+    if out_type == 'cls_token' and not encoder.has_class_token:
         raise ConfigError(f"{name} has no class token: use out_type='avg_featmap' (pool='avg').")
     if not encoder.is_plain and out_type != 'featmap' and len(encoder.out_indices) > 1:
         raise ConfigError(f"{name} is hierarchical: several out_indices need out_type='featmap'.")

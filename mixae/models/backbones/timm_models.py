@@ -2,13 +2,14 @@
 
 import difflib
 import inspect
-from functools import lru_cache
 
 import timm
 import torch
 from torch import nn
 
 from mixae.errors import ConfigError
+
+_DESCRIBED: dict[str, nn.Module] = {}
 
 
 def create(name: str, args: dict) -> nn.Module:
@@ -73,13 +74,11 @@ def described(options: dict) -> nn.Module:
         args['img_size'] = options['img_size']
     if 'model' not in options:
         raise ConfigError("model.backbone: TimmEncoder needs model='...', a name of timm.")
-    return _on_meta(options['model'], tuple(sorted(args.items())))
-
-
-@lru_cache
-def _on_meta(name: str, args: tuple) -> nn.Module:
-    with torch.device('meta'):
-        return create(name, dict(args))
+    key = f'{options["model"]} {sorted(args.items())}'  # lists and dicts have no hash
+    if key not in _DESCRIBED:
+        with torch.device('meta'):
+            _DESCRIBED[key] = create(options['model'], args)
+    return _DESCRIBED[key]
 
 
 def download(name: str) -> str:

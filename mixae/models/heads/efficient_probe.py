@@ -26,12 +26,21 @@ class EfficientProbeHead(ClsHead):
         num_classes (int): C.
         in_channels (int): D.
         num_queries (int): Q, which divides D. Defaults to 32.
+        num_extra_tokens (int): The encoder's class token and registers, which are no patches;
+            taken from the encoder. Defaults to 1.
 
     Raises:
         ConfigError: Q does not divide D.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, num_queries: int = 32, **kwargs) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        num_queries: int = 32,
+        num_extra_tokens: int = 1,
+        **kwargs,
+    ) -> None:
         super().__init__(loss=dict(type='CrossEntropyLoss'), **kwargs)
         if num_queries < 1 or in_channels % num_queries:
             raise ConfigError(
@@ -39,6 +48,7 @@ class EfficientProbeHead(ClsHead):
                 f'encoder, {in_channels}.'
             )
         self.num_classes = num_classes
+        self.num_extra_tokens = num_extra_tokens
         self.queries_QD = nn.Parameter(0.02 * torch.randn(num_queries, in_channels))
         self.values = nn.Linear(in_channels, in_channels, bias=False)
         self.norm = GlobalBatchNorm(in_channels)
@@ -48,8 +58,9 @@ class EfficientProbeHead(ClsHead):
 
     @classmethod
     def derive(cls, options: dict, facts) -> None:
-        """The width is the encoder's."""
+        """The width and the number of tokens that are no patches are the encoder's."""
         facts.fill(options, in_channels=facts.encoder.get('width'))
+        facts.tell_extra_tokens(options)
 
     def pool(self, tokens_BLD: Tensor) -> Tensor:
         """One feature of the patch tokens, (B, D)."""
@@ -59,5 +70,6 @@ class EfficientProbeHead(ClsHead):
         return torch.einsum('blq,blqd->bqd', attention_BLQ, values_BLQd).flatten(1)
 
     def forward(self, feats: Sequence[Tensor]) -> Tensor:
-        """Logits (B, C) from the encoder's last output, (B, 1 + L, D)."""
-        return self.linear(self.norm(self.pool(feats[-1][:, 1:]))).float()
+        """Logits (B, C) from the encoder's last output, (B, extra tokens + L, D)."""
+        tokens_BLD = feats[-1][:, self.num_extra_tokens :]
+        return self.linear(self.norm(self.pool(tokens_BLD))).float()

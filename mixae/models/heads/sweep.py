@@ -1,6 +1,7 @@
 """Many linear classifiers on one frozen encoder, trained in one pass.
 
-Shape legend: B images, N tokens, D width, C classes, R rates, F features, K = F * R candidates.
+Shape legend: B images, N tokens, P of them before the patches, D width, C classes, R rates,
+F features, K = F * R candidates.
 """
 
 import math
@@ -17,10 +18,10 @@ from mixae.registry import MODELS
 
 # DINOv2's, per 256 images of the effective batch (Oquab et al. 2024, Appendix B.3).
 RATES = (1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 0.1)
-POOLS = {
-    'cls': lambda x_BND: x_BND[:, 0],
-    'avg': lambda x_BND: x_BND[:, 1:].mean(dim=1),
-    'both': lambda x_BND: torch.cat([x_BND[:, 0], x_BND[:, 1:].mean(dim=1)], dim=1),
+POOLS = {  # of all tokens, P of them before the patches
+    'cls': lambda x_BND, P: x_BND[:, 0],
+    'avg': lambda x_BND, P: x_BND[:, P:].mean(dim=1),
+    'both': lambda x_BND, P: torch.cat([x_BND[:, 0], x_BND[:, P:].mean(dim=1)], dim=1),
 }
 
 
@@ -43,7 +44,10 @@ class SweepHead(ClsHead):
         rates (Sequence[float]): Per 256 images. Defaults to DINOv2's 13.
         layers (Sequence[int]): How many of the encoder's outputs, from the last, make a feature.
             Defaults to (1, 4).
-        pools (Sequence[str]): Of 'cls', 'avg' and 'both'. Defaults to all three.
+        pools (Sequence[str]): Of 'cls', 'avg' and 'both'. Defaults to all three; to 'avg' where the
+            encoder has no class token.
+        num_extra_tokens (int): P, the encoder's class token and registers, which are no patches;
+            taken from the encoder. Defaults to 1.
 
     Raises:
         ConfigError: An unknown pool, or rates or layers that are not positive.
@@ -56,6 +60,7 @@ class SweepHead(ClsHead):
         rates: Sequence[float] = RATES,
         layers: Sequence[int] = (1, 4),
         pools: Sequence[str] = tuple(POOLS),
+        num_extra_tokens: int = 1,
         **kwargs,
     ) -> None:
         super().__init__(loss=dict(type='CrossEntropyLoss'), **kwargs)
@@ -64,6 +69,7 @@ class SweepHead(ClsHead):
         if not pools or set(pools) - POOLS.keys():
             raise ConfigError(f'pools={pools}: expected some of {", ".join(POOLS)}.')
         self.num_classes = num_classes
+        self.num_extra_tokens = num_extra_tokens
         self.register_buffer('rates', torch.tensor(rates), persistent=False)
         self.features = [(count, pool) for count in layers for pool in pools]
         widths = [
@@ -81,9 +87,20 @@ class SweepHead(ClsHead):
         """The width is the encoder's; the optimiser must be one in which a loss's factor is a rate.
 
         Raises:
-            ConfigError: It is not, or the encoder does not return that many layers.
+            ConfigError: It is not, or the encoder does not return that many layers, or no class
+                token.
         """
         facts.fill(options, in_channels=facts.encoder.get('width'))
+        facts.tell_extra_tokens(options)
+        if not facts.encoder.get('has_class_token', True):
+            wanted = [pool for pool in options.get('pools', ()) if pool != 'avg']
+            if wanted:
+                raise ConfigError(
+                    f'model.head.pools={options["pools"]}: the encoder has no class token, which '
+                    f'{" and ".join(wanted)} need. Set model.head.pools=["avg"].'
+                )
+            options['pools'] = ['avg']
+            facts.note('model.head.pools is ["avg"]: the encoder has no class token.')
         wrapper = facts.cfg.get('optim_wrapper') or {}
         optimizer = wrapper.get('optimizer') or {}
         wrong = optimizer.get('type') != 'SGD' or optimizer.get('weight_decay')
@@ -114,7 +131,8 @@ class SweepHead(ClsHead):
         for (count, pool), norm, linear in zip(
             self.features, self.norms, self.linears, strict=True
         ):
-            x_BE = torch.cat([POOLS[pool](x_BND) for x_BND in feats[-count:]], dim=1)
+            tokens = feats[-count:]
+            x_BE = torch.cat([POOLS[pool](x, self.num_extra_tokens) for x in tokens], dim=1)
             found.append(linear(norm(x_BE)).unflatten(1, (-1, self.num_classes)))
         return torch.cat(found, dim=1).float()
 
