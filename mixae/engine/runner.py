@@ -31,7 +31,7 @@ from mixae.derive.config import drop_own_scope
 from mixae.derive.values import check_values
 from mixae.engine.compiling import compile_loss
 from mixae.engine.distributed import init_processes, launched_as
-from mixae.engine.hooks import PreemptionHook, SanityCheckHook
+from mixae.engine.hooks import PreemptionHook, ProvenanceHook, SanityCheckHook
 from mixae.engine.hooks.preemption import PREEMPTED
 from mixae.engine.hooks.provenance import describe_variant
 from mixae.engine.loops import repeatable, type_name
@@ -115,6 +115,8 @@ class MixaeRunner(Runner):
             for hook in self.hooks:
                 if isinstance(hook, PreemptionHook):
                     hook.release()
+                if isinstance(hook, ProvenanceHook):
+                    hook.stop_counting()
             if self._lock is not None:
                 self._lock.close()
 

@@ -471,7 +471,7 @@ CHECKPOINTS = [
     (f'{LABELS} TMP/x.npz -k ten', "argument -k: invalid int value: 'ten'"),
     (f'{LABELS} TMP/x.npz -k 4 {SMALL} test_cfg.pool=foo', "pool='foo' is unknown"),
     (f'{LABELS} TMP/x.npz -k 4 --seed -1', 'seed=-1: expected a whole number from'),
-    (f'{LABELS} TMP/x.npz -k 4 --mini-batch 0', 'mini_batch=0: expected .* 1 row or more'),
+    (f'{LABELS} TMP/x.npz -k 4 --mini-batch 0', 'mini_batch=0: expected 1 row or more'),
     (f'{LABELS} TMP/x.npz -k 4 --device tpu', 'device=tpu: RuntimeError'),
     (f'{LABELS} TMP/x.txt -k 4', 'x.txt: expected a name that ends in .npz'),
     (f'{LABELS} TMP -k 4', 'is a folder: name the file'),

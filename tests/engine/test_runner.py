@@ -11,6 +11,7 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine import launch
@@ -92,6 +93,9 @@ def pretrained(runs, small_config):
 
 
 def test_a_stop_and_a_resume_give_what_a_straight_run_gives(pretrained, small_config, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        launch.train(stopping(small_config(MIXEDAE, tmp_path / 'first'), at=0))
+    assert not _get_current_dispatch_mode_stack(), 'operations are no longer counted'
     with pytest.raises(KeyboardInterrupt):
         launch.train(stopping(small_config(MIXEDAE), at=STEPS + 3))
     assert [p.name for p in checkpoints(tmp_path / 'run')] == ['epoch_1.pth']

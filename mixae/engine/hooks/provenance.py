@@ -72,13 +72,18 @@ class ProvenanceHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
         images = len(data_batch['inputs'])
         if self._counter is not None:
-            self._counter.__exit__(None, None, None)
             self.flops_per_image = self._counter.get_total_flops() / images
-            self._counter = None
+            self.stop_counting()
         self.images_seen += images * runner.world_size
         now = time.perf_counter()
         self.seconds += now - self._clock
         self._clock = now
+
+    def stop_counting(self) -> None:
+        """End the count of operations, which a step that fails would leave on in this process."""
+        if self._counter is not None:
+            self._counter.__exit__(None, None, None)
+            self._counter = None
 
     def before_val(self, runner: Runner) -> None:
         self._val_started = time.perf_counter()
