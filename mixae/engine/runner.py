@@ -113,10 +113,8 @@ class MixaeRunner(Runner):
             return super().train()
         finally:
             for hook in self.hooks:
-                if isinstance(hook, PreemptionHook):
+                if isinstance(hook, PreemptionHook | ProvenanceHook):
                     hook.release()
-                if isinstance(hook, ProvenanceHook):
-                    hook.stop_counting()
             if self._lock is not None:
                 self._lock.close()
 

@@ -73,13 +73,13 @@ class ProvenanceHook(Hook):
         images = len(data_batch['inputs'])
         if self._counter is not None:
             self.flops_per_image = self._counter.get_total_flops() / images
-            self.stop_counting()
+            self.release()
         self.images_seen += images * runner.world_size
         now = time.perf_counter()
         self.seconds += now - self._clock
         self._clock = now
 
-    def stop_counting(self) -> None:
+    def release(self) -> None:
         """End the count of operations, which a step that fails would leave on in this process."""
         if self._counter is not None:
             self._counter.__exit__(None, None, None)
