@@ -36,8 +36,8 @@ class DeviceDataset(SeededDataset):
     Crops and flips have the distribution of the data set's own pipeline, which may hold loading
     steps, ``RandomResizedCrop``, ``RandomFlip`` and ``PackInputs``. Each is drawn from (seed,
     epoch, image, draw) by a counter-based generator (splitmix64), the same on every device. They
-    are not the numbers that the pipeline itself draws. Resizing is Pillow's, antialiased, whatever
-    ``backend`` the pipeline names.
+    are not the numbers that the pipeline itself draws. Resizing is Pillow's, antialiased and columns
+    first, whatever ``backend`` the pipeline names.
 
     A batch has no labels (``data_samples`` is None); samplers that need them find them.
 
@@ -220,9 +220,10 @@ def resized_crops(
     columns = filter_matrices(left, width, images.shape[-1], size[1], interpolation)
     columns = torch.where(flip[:, None, None], columns.flip(1), columns)
     pixels = images.float() @ columns[:, None].mT  # (B, channels, H, width out)
-    # Pillow rounds and clips between the two passes.
-    pixels = rows[:, None] @ pixels.round().clamp(0, 255)
-    return pixels.round().clamp(0, 255).byte()
+    # Pillow rounds and clips between the two passes. Columns come first, as in every release before
+    # 13; since then a crop whose height shrinks by far more than its width is turned round.
+    pixels = rows[:, None] @ (pixels + 0.5).floor().clamp(0, 255)
+    return (pixels + 0.5).floor().clamp(0, 255).byte()
 
 
 def filter_matrices(

@@ -50,7 +50,9 @@ def test_pixels_are_pillows(data, interpolation):
         h, w = data.draw(st.integers(1, H)), data.draw(st.integers(1, W))
         top, left = data.draw(st.integers(0, H - h)), data.draw(st.integers(0, W - w))
         crop = Image.fromarray(image[top : top + h, left : left + w])
-        crop = np.asarray(crop.resize(size[::-1], PILLOW[interpolation]))
+        for width, height in ((size[1], h), (size[1], size[0])):  # Pillow 13 may turn the passes round
+            crop = crop.resize((width, height), PILLOW[interpolation])
+        crop = np.asarray(crop)
         flips.append(data.draw(st.booleans()))
         expected.append(crop[:, ::-1] if flips[-1] else crop)
         images.append(torch.from_numpy(image.copy()).permute(2, 0, 1))
@@ -61,8 +63,7 @@ def test_pixels_are_pillows(data, interpolation):
     difference = (
         found.permute(0, 2, 3, 1).int() - torch.from_numpy(np.stack(expected)).int()
     ).abs()
-    # Pillow rounds and clips between its two passes: single pixels may differ by more than one.
-    assert difference.max() <= 4 and difference.float().mean() < 0.3
+    assert difference.max() <= 2 and difference.float().mean() < 0.3
 
 
 @pytest.mark.parametrize('size', [(32, 32), (20, 60)])
