@@ -1,7 +1,7 @@
 """Errors that are messages to a person: one line that says what was given, expected, and to do.
 
 Every other exception is a defect and keeps its traceback. Tools catch :class:`MixaeError` in one
-place (:func:`mixae.engine.launch.run_tool`).
+place (:func:`mixae.engine.tool.run_tool`).
 """
 
 import re

@@ -61,7 +61,7 @@ if __name__ == '__main__':
     args = parse_args()
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from mixae.engine.launch import run_tool
+    from mixae.engine.tool import run_tool
     from mixae.suite.evaluate import evaluate
 
     run_tool(lambda: sys.exit(evaluate(args)), 'the same command goes on where it was')

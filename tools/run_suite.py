@@ -64,7 +64,7 @@ if __name__ == '__main__':
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:
         # Until the imports are through, which takes seconds, Ctrl-C has nothing to tidy up.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from mixae.engine.launch import run_tool
+    from mixae.engine.tool import run_tool
     from mixae.suite.run import main
 
     run_tool(lambda: sys.exit(main(args)), 'the same command goes on where it was')

@@ -3,7 +3,8 @@
 
 import argparse
 
-from mixae.engine.launch import add_common_arguments, load_config, run_tool, test
+from mixae.engine.launch import add_common_arguments, load_config, test
+from mixae.engine.tool import run_tool
 
 
 def main() -> None:

@@ -3,7 +3,8 @@
 
 import argparse
 
-from mixae.engine.launch import add_common_arguments, load_config, run_tool, train
+from mixae.engine.launch import add_common_arguments, load_config, train
+from mixae.engine.tool import run_tool
 
 
 def main() -> None:

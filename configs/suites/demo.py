@@ -1,18 +1,10 @@
 # The demo: every method and every kind of evaluation on digit scenes, in minutes on a CPU.
-_base_ = ['_base_/digit_scenes_evaluations.py']
+_base_ = ['_base_/demo_pretrainings.py', '_base_/digit_scenes_evaluations.py']
 title = 'Digit scenes: the demo'
 seeds = [0]
 on_change = 'redo'  # a run takes minutes
 prepare = ['classification', 'scenes']
 
-# `seconds`, for the progress bar: the time on one core of a server's CPU.
-pretrain = dict(
-    mae=dict(title='MAE', config='configs/mae/vitmini_digits_24e.py', seconds=400),
-    mixedae=dict(title='MixedAE', config='configs/mixedae/vitmini_digits_24e.py', seconds=440),
-    imae=dict(
-        title='i-MAE', config='configs/imae/vitmini_digits_6e.py', teacher='mae', seconds=210
-    ),
-)
 evaluate = dict(
     finetune=dict(only=['mae', 'mixedae', 'scratch'], seconds=155),
     detection=dict(

@@ -1,16 +1,9 @@
 # One set of weights under every protocol: does the probe change the order of the methods? The
 # pre-trainings are those of demo.py; with --work-dir work_dirs/demo its checkpoints are used.
-_base_ = ['_base_/digit_scenes_probes.py']
+_base_ = ['_base_/demo_pretrainings.py', '_base_/digit_scenes_probes.py']
 title = "Digit scenes: the demo's checkpoints under every probe"
 seeds = [0, 1, 2]
 prepare = ['classification', 'scenes']
-pretrain = dict(
-    mae=dict(title='MAE', config='configs/mae/vitmini_digits_24e.py', seconds=400),
-    mixedae=dict(title='MixedAE', config='configs/mixedae/vitmini_digits_24e.py', seconds=440),
-    imae=dict(
-        title='i-MAE', config='configs/imae/vitmini_digits_6e.py', teacher='mae', seconds=210
-    ),
-)
 evaluate = dict(
     finetune=dict(seconds=155),
     attentive=dict(options={'train_cfg.max_epochs': 20, 'warmup_epochs': 2}, seconds=120),

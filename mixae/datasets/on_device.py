@@ -36,8 +36,8 @@ class DeviceDataset(SeededDataset):
     Crops and flips have the distribution of the data set's own pipeline, which may hold loading
     steps, ``RandomResizedCrop``, ``RandomFlip`` and ``PackInputs``. Each is drawn from (seed,
     epoch, image, draw) by a counter-based generator (splitmix64), the same on every device. They
-    are not the numbers that the pipeline itself draws. Resizing is Pillow's, antialiased and columns
-    first, whatever ``backend`` the pipeline names.
+    are not the numbers that the pipeline itself draws. Resizing is Pillow's, antialiased and with
+    columns first, whatever ``backend`` the pipeline names.
 
     A batch has no labels (``data_samples`` is None); samplers that need them find them.
 

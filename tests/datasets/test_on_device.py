@@ -50,7 +50,10 @@ def test_pixels_are_pillows(data, interpolation):
         h, w = data.draw(st.integers(1, H)), data.draw(st.integers(1, W))
         top, left = data.draw(st.integers(0, H - h)), data.draw(st.integers(0, W - w))
         crop = Image.fromarray(image[top : top + h, left : left + w])
-        for width, height in ((size[1], h), (size[1], size[0])):  # Pillow 13 may turn the passes round
+        for width, height in (
+            (size[1], h),
+            (size[1], size[0]),
+        ):  # Pillow 13 may turn the passes round
             crop = crop.resize((width, height), PILLOW[interpolation])
         crop = np.asarray(crop)
         flips.append(data.draw(st.booleans()))

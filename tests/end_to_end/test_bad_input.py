@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mixae.engine import launch
+from mixae.engine.tool import run_tool
 
 MIXEDAE = 'configs/mixedae/vitt_cifar10_2000e.py'
 ROOT = 'train_dataloader.dataset.dataset.data_root'
@@ -57,7 +58,7 @@ def test_known_at_start(cases, small_config, tmp_path, capfd, case):
         cfg.model.backbone.arch = overrides.pop('model.backbone.arch')
     cfg.merge_from_dict(overrides)
     with pytest.raises(SystemExit) as stop:
-        launch.run_tool(lambda: launch.train(cfg, resume=resume))
+        run_tool(lambda: launch.train(cfg, resume=resume))
     assert stop.value.code == 1
     line = error_line(capfd.readouterr().err)
     assert all(name in line for name in names), line
@@ -96,7 +97,7 @@ def test_known_at_start_of_imae(small_config, tmp_path, capfd, case):
         cfg.model.distill = None
     cfg.merge_from_dict(overrides)
     with pytest.raises(SystemExit) as stop:
-        launch.run_tool(lambda: launch.train(cfg))
+        run_tool(lambda: launch.train(cfg))
     assert stop.value.code == 1
     line = error_line(capfd.readouterr().err)
     assert all(name in line for name in names), line

@@ -12,6 +12,7 @@ from mixae.datasets.guard import GuardedPipeline
 from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.engine import launch
 from mixae.engine.runner import MixaeRunner
+from mixae.engine.tool import run_tool
 from mixae.errors import ConfigError, DataError
 
 
@@ -103,7 +104,7 @@ class CannotBeHandedOver:
 def test_a_loading_process_that_ends_is_one_line(number, reason, capfd):
     end_workers_that_lose_samples()
     with pytest.raises(SystemExit) as stop:
-        launch.run_tool(lambda: list(DataLoader(Dies(number), num_workers=1, collate_fn=list)))
+        run_tool(lambda: list(DataLoader(Dies(number), num_workers=1, collate_fn=list)))
     assert stop.value.code == 1
     output = capfd.readouterr().err
     line = output.strip().splitlines()[-1]
@@ -114,4 +115,4 @@ def test_a_loading_process_that_ends_is_one_line(number, reason, capfd):
 
 def test_a_defect_of_a_loading_process_keeps_its_traceback():
     with pytest.raises(RuntimeError, match='a defect'):
-        launch.run_tool(lambda: list(DataLoader(Dies('a defect'), num_workers=1)))
+        run_tool(lambda: list(DataLoader(Dies('a defect'), num_workers=1)))

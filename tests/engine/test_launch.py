@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from mixae.derive import derive
 from mixae.engine import launch
-from mixae.engine.launch import run_tool
+from mixae.engine.tool import run_tool
 from mixae.errors import LAUNCHER, ConfigError, DataError, Preempted
 from mixae.files import ROOT
 

@@ -16,39 +16,21 @@ from mixae.visualization.loading import (
 )
 from mixae.visualization.pixels import GREY, undo_normalisation
 from mixae.visualization.reconstruction import draw_reconstruction, reconstruct
+from tests.models.parts import mae_parts
 
 SIZE, PATCH, GROUPS = 16, 4, 4
 
 
 def model_config(mixed: bool, norm_pix: bool = True) -> dict:
     arch = dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)
+    parts = mae_parts(arch, SIZE, PATCH, mask_ratio=None if mixed else 0.75)
+    parts['head']['norm_pix'] = norm_pix
     return dict(
         type='mixae.MixedAE' if mixed else 'mmpretrain.MAE',
         data_preprocessor=dict(
             type='mmpretrain.SelfSupDataPreprocessor', mean=[124, 116, 104], std=[58, 57, 56]
         ),
-        backbone=dict(
-            type='mixae.MaskedViT',
-            arch=arch,
-            img_size=SIZE,
-            patch_size=PATCH,
-            mask_ratio=None if mixed else 0.75,
-        ),
-        neck=dict(
-            type='mmpretrain.MAEPretrainDecoder',
-            num_patches='auto',
-            patch_size='auto',
-            embed_dim='auto',
-            decoder_embed_dim=16,
-            decoder_depth=1,
-            decoder_num_heads=2,
-        ),
-        head=dict(
-            type='mmpretrain.MAEPretrainHead',
-            norm_pix=norm_pix,
-            patch_size=PATCH,
-            loss=dict(type='mmpretrain.PixelReconstructionLoss', criterion='L2'),
-        ),
+        **parts,
         **(dict(mix_ratio=1 / GROUPS) if mixed else {}),
     )
 
@@ -56,7 +38,6 @@ def model_config(mixed: bool, norm_pix: bool = True) -> dict:
 def build(mixed: bool, norm_pix: bool = True, **options):
     torch.manual_seed(0)
     cfg = model_config(mixed, norm_pix) | options
-    cfg['neck'] |= dict(num_patches=(SIZE // PATCH) ** 2, patch_size=PATCH, embed_dim=16)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         return MODELS.build(cfg)
 

@@ -4,7 +4,7 @@
 import argparse
 from pathlib import Path
 
-from mixae.engine.launch import run_tool
+from mixae.engine.tool import run_tool
 from mixae.results.record import read_records
 from mixae.visualization.budget import plot_budget
 

@@ -3,7 +3,7 @@
 
 import argparse
 
-from mixae.engine.launch import run_tool
+from mixae.engine.tool import run_tool
 from mixae.files import check_output, write_whole
 from mixae.results.record import read_records
 from mixae.results.verdicts import claims_page

@@ -3,7 +3,8 @@
 
 import argparse
 
-from mixae.engine.launch import add_common_arguments, load_config, run_tool
+from mixae.engine.launch import add_common_arguments, load_config
+from mixae.engine.tool import run_tool
 from mixae.visualization.dense_pictures import draw_predictions
 
 

@@ -4,8 +4,9 @@
 import argparse
 from pathlib import Path
 
-from mixae.engine.launch import read_config, run_tool
+from mixae.engine.launch import read_config
 from mixae.engine.options import add_options_argument
+from mixae.engine.tool import run_tool
 from mixae.evaluation.analysis import build_loader, resolve
 from mixae.evaluation.feature_geometry import check_labels, feature_geometry, format_table
 from mixae.files import check_folder

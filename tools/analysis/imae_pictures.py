@@ -3,8 +3,9 @@
 
 import argparse
 
-from mixae.engine.launch import read_config, run_tool
+from mixae.engine.launch import read_config
 from mixae.engine.options import add_options_argument
+from mixae.engine.tool import run_tool
 from mixae.visualization.imae_pictures import FIGURES, imae_picture
 
 

@@ -4,7 +4,8 @@
 import argparse
 from pathlib import Path
 
-from mixae.engine.launch import add_common_arguments, load_config, run_tool
+from mixae.engine.launch import add_common_arguments, load_config
+from mixae.engine.tool import run_tool
 from mixae.visualization.reconstruction import reconstruction_picture
 
 

@@ -4,8 +4,9 @@
 import argparse
 from dataclasses import asdict
 
-from mixae.engine.launch import read_config, run_tool
+from mixae.engine.launch import read_config
 from mixae.engine.options import add_options_argument
+from mixae.engine.tool import run_tool
 from mixae.evaluation.separability.command import format_table, table_4
 from mixae.evaluation.separability.lasso import NORMALIZERS
 from mixae.evaluation.separability.protocol import Protocol

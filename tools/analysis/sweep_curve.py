@@ -3,7 +3,7 @@
 
 import argparse
 
-from mixae.engine.launch import run_tool
+from mixae.engine.tool import run_tool
 from mixae.results.record import read_records
 from mixae.visualization.sweeps import plot_rank_correlation, plot_rows, plot_sweep
 

@@ -5,7 +5,7 @@ import argparse
 import json
 
 from mixae.checkpoints.export import LAYOUTS, export
-from mixae.engine.launch import run_tool
+from mixae.engine.tool import run_tool
 
 
 def main() -> None:

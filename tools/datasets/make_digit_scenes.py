@@ -5,7 +5,7 @@ import argparse
 
 from mixae.datasets.digit_scenes import prepare
 from mixae.datasets.digit_scenes.preview import save_contact_sheet
-from mixae.engine.launch import run_tool
+from mixae.engine.tool import run_tool
 from mixae.files import check_output
 
 

@@ -6,8 +6,9 @@ Give the file to the sampler: ``train_dataloader.sampler.pseudo_labels=FILE``.
 
 import argparse
 
-from mixae.engine.launch import read_config, run_tool
+from mixae.engine.launch import read_config
 from mixae.engine.options import add_options_argument
+from mixae.engine.tool import run_tool
 from mixae.evaluation.pseudo_labels import make_pseudo_labels
 
 

@@ -4,7 +4,7 @@
 import argparse
 
 from mixae.datasets.cifar import CIFAR, describe_folder, prepare_cifar
-from mixae.engine.launch import run_tool
+from mixae.engine.tool import run_tool
 
 
 def main() -> None:

@@ -4,7 +4,7 @@
 import argparse
 
 from mixae.datasets.tiny_imagenet import ARCHIVE, prepare_tiny_imagenet
-from mixae.engine.launch import run_tool
+from mixae.engine.tool import run_tool
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -6,3 +6,5 @@ _base_ = [
 ]
 model = dict(backbone=dict(arch='mini', img_size=64, patch_size=8), head=dict(num_queries=16))
 train_dataloader = dict(batch_size=256)
+# Chosen on 1,000 held-out training images: 620 steps at the schedule's 0.1 end at 35 %, at 3.2 at 62.
+base_lr = 3.2
