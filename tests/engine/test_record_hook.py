@@ -9,6 +9,8 @@ from mmengine.config import Config
 from mixae.checkpoints.account import length_run
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine import launch
+from mixae.errors import ConfigError, DataError
+from mixae.results.compare import build_table
 from mixae.results.record import read_record
 
 FINETUNE = 'transfer/cifar/cifar10_vitt_finetune.py'
@@ -103,6 +105,55 @@ def test_a_checkpoint_from_the_middle_of_a_run_is_tested_as_that(small_config, t
 )
 def test_the_length_that_was_run(account, length):
     assert length_run(account) == length
+
+
+def folder_of(image_folder, root, *classes, renamed=None):
+    """The test images of some classes, the other folders empty; one may have another name."""
+    for name in ('flower', 'one', 'temple', 'zero'):
+        target = root / 'test' / (renamed or {}).get(name, name)
+        target.mkdir(parents=True)
+        if name in classes:
+            shutil.copytree(image_folder / 'test' / name, target, dirs_exist_ok=True)
+    return str(root)
+
+
+def test_classes_without_a_test_image_are_in_the_record(small_config, image_folder, tmp_path):
+    cfg = small_config('transfer/cifar/cifar10_vitt_knn.py')
+    launch.test(cfg, 'scratch')
+    (whole,) = records(tmp_path / 'run')
+    assert 'n_classes_tested' not in whole['dataset']
+    cfg = small_config('transfer/cifar/cifar10_vitt_knn.py', tmp_path / 'fewer')
+    root = folder_of(image_folder, tmp_path / 'data', 'one', 'temple', 'zero')
+    cfg.test_dataloader.dataset.dataset.data_root = root
+    launch.test(cfg, 'scratch')
+    (record,) = records(tmp_path / 'fewer')
+    assert record['dataset']['n_classes_tested'] == 3
+    notes = [column.note for column in build_table([whole, record]).columns]
+    assert len(notes) == 2 and sum('3 classes tested, not all' in note for note in notes) == 1
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_a_probe_of_one_class_is_refused(small_config, image_folder, tmp_path, split):
+    cfg = small_config('transfer/cifar/cifar10_vitt_knn.py')
+    loader = cfg.train_features if split == 'train' else cfg.test_dataloader
+    loader.dataset.dataset.update(
+        data_root=folder_of(image_folder, tmp_path / 'data', 'temple'), data_prefix='test'
+    )
+    with pytest.raises(DataError, match=r'6 (training|test) images are of one class \(temple\)'):
+        launch.test(cfg, 'scratch')
+
+
+def test_a_checkpoint_is_tested_on_the_classes_that_it_was_trained_on(
+    small_config, image_folder, tmp_path
+):
+    launch.train(small_config(FINETUNE, epochs=1), pretrained='scratch')
+    cfg = small_config(FINETUNE, tmp_path / 'test', epochs=1)
+    names = ('flower', 'one', 'temple', 'zero')
+    cfg.test_dataloader.dataset.dataset.data_root = folder_of(
+        image_folder, tmp_path / 'data', *names, renamed=dict(flower='yacht')
+    )
+    with pytest.raises(ConfigError, match=r'4 \(flower, .*the test images 4 \(one, '):
+        launch.test(cfg, str(tmp_path / 'run' / 'epoch_1.pth'))
 
 
 def test_best_checkpoints_say_the_epoch_they_are_of(small_config, tmp_path):

@@ -9,6 +9,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mixae.checkpoints.account import length_run
 from mixae.datasets.about import read_about
+from mixae.datasets.splits import classes_of, labels_in
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
@@ -17,7 +18,7 @@ from mixae.engine.hooks.provenance import (
 )
 from mixae.errors import ConfigError, RecordError
 from mixae.registry import HOOKS
-from mixae.results.names import is_undefined, unit_of
+from mixae.results.names import TASKS, is_undefined, unit_of
 from mixae.results.record import (
     SUFFIX,
     RunRecord,
@@ -189,6 +190,7 @@ class RunRecordHook(Hook):
                 split=about.get('split', 'test'),
                 n_train=_size(runner, 'train') or account.get('n_train'),
                 n_test=_size(runner, 'test'),
+                **_classes_tested(runner),
             ),
             metrics={name: metric(value, *unit_of(name)) for name, value in values.items()},
             seed=runner.seed,
@@ -244,6 +246,16 @@ def _size(runner: Runner, split: str) -> int | None:
     """Images of the training or test split, or None where the run has not loaded it."""
     dataset = _dataset(runner, split)
     return None if dataset is None else len(dataset)
+
+
+def _classes_tested(runner: Runner) -> dict:
+    """How many classes have a test image, as an entry of a classifier's record: if not all have."""
+    task = TASKS.get(runner.cfg.task)
+    if task is None or task.index != 'Image Classification':
+        return {}
+    dataset = _dataset(runner, 'test')
+    tested, classes = labels_in(dataset), classes_of(dataset.metainfo)
+    return dict(n_classes_tested=len(tested)) if len(tested) < len(classes) else {}
 
 
 def _description(runner: Runner) -> str | None:

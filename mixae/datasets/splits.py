@@ -1,0 +1,90 @@
+"""What images that a classifier is fitted on, and those it is tested on, have in common."""
+
+from collections.abc import Mapping, Sequence
+
+from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
+
+from mixae.datasets.imagenet_variants import imagenet_wnids
+from mixae.errors import ConfigError, DataError
+
+
+def classes_of(metainfo: Mapping | None) -> list[str]:
+    """Names of a data set's classes, in the order of their labels; empty if it has none."""
+    names = list((metainfo or {}).get('classes') or ())
+    # Readers name ImageNet's classes by folder or in words: both mean the same labels.
+    return list(IMAGENET_CATEGORIES) if names == list(imagenet_wnids()) else names
+
+
+def labels_in(dataset) -> set[int]:
+    """The labels that occur in a data set."""
+    return {label for index in range(len(dataset)) for label in dataset.get_cat_ids(index)}
+
+
+def check_several_classes(dataset, what: str) -> None:
+    """A classifier that sees, or is asked for, one class alone measures nothing.
+
+    Images without a label are left to those who read them.
+
+    Args:
+        dataset: The data set.
+        what (str): 'training', 'validation' or 'test', for the message.
+
+    Raises:
+        DataError: All images have one label.
+    """
+    found = set()
+    for index in range(len(dataset)):
+        try:
+            found.update(dataset.get_cat_ids(index))
+        except KeyError:
+            return
+        if len(found) > 1:
+            return
+    classes = classes_of(dataset.metainfo)
+    names = ', '.join(str(classes[label]) if classes else str(label) for label in found)
+    raise DataError(
+        f'All {len(dataset)} {what} images are of one class ({names}): any classifier would be '
+        'right. Expected images of two classes or more: correct data_root, or the subset.'
+    )
+
+
+def check_same_classes(trained: Sequence, tested: Sequence, what: str = 'classes') -> None:
+    """Make sure that labels mean the same where a classifier is fitted and where it is tested.
+
+    Folders of another layout are read as classes without a word: the validation images of
+    Tiny-ImageNet, as its archive unpacks, are one class called 'images'.
+
+    Args:
+        trained, tested (Sequence[str]): Names in the order of labels; empty if they are not known.
+        what (str): 'classes', or 'folders' that were numbered. Defaults to 'classes'.
+
+    Raises:
+        ConfigError: Names that differ, or stand in another order.
+    """
+    if not (trained and tested) or list(trained) == list(tested):
+        return
+    first = next((i for i, (a, b) in enumerate(zip(trained, tested, strict=False)) if a != b), 0)
+    told = []
+    for names in (trained, tested):
+        part = ', '.join(map(str, names[first : first + 4]))
+        before, after = '... ' if first else '', ', ...' if len(names) > first + 4 else ''
+        told.append(f'{len(names)} ({before}{part}{after})')
+    raise ConfigError(
+        f'The training images have the {what} {told[0]}, the test images {told[1]}: give both the '
+        'same folders, one a class, or the same metainfo.classes.'
+    )
+
+
+def check_splits(trained, tested) -> None:
+    """Make sure that a data set can test what was fitted on another.
+
+    Raises:
+        ConfigError: Classes, or their folders, that differ.
+    """
+    check_same_classes(*(classes_of(getattr(one, 'metainfo', None)) for one in (trained, tested)))
+    check_same_classes(_folders(trained), _folders(tested), 'folders')
+
+
+def _folders(dataset) -> list[str]:
+    """The folders whose place among the others became a label."""
+    return list(getattr(getattr(dataset, 'dataset', dataset), 'folder_to_idx', None) or ())
