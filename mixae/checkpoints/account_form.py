@@ -64,6 +64,7 @@ def _validator() -> Draft202012Validator:
         **shared,
         length=dict(type='string'),
         n_train=defs['count'],
+        images=dict(type='array', items=defs['sha256']),
         iterations=defs['count'],
         max_iters=defs['count'],
         stopped_early=dict(type='boolean'),

@@ -1,6 +1,9 @@
 """What images that a classifier is fitted on, and those it is tested on, have in common."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 
@@ -75,14 +78,59 @@ def check_same_classes(trained: Sequence, tested: Sequence, what: str = 'classes
     )
 
 
-def check_splits(trained, tested) -> None:
+def check_splits(trained, tested, what: Sequence[str] = ('training', 'test')) -> None:
     """Make sure that a data set can test what was fitted on another.
+
+    Args:
+        trained, tested: The data sets.
+        what (Sequence[str]): What they are of, for the message. Defaults to training and test.
 
     Raises:
         ConfigError: Classes, or their folders, that differ.
+        DataError: Images that are in both.
     """
     check_same_classes(*(classes_of(getattr(one, 'metainfo', None)) for one in (trained, tested)))
     check_same_classes(_folders(trained), _folders(tested), 'folders')
+    wanted = set(image_keys(tested))
+    common = sorted(wanted.intersection(image_keys(trained)))
+    if common:
+        raise DataError(
+            f'{len(common)} of the {len(tested)} {what[1]} images are {what[0]} images as well, '
+            f'such as {common[0]}: a number for them says nothing of others. Correct the split, '
+            'data_prefix or list of files of one of them.'
+        )
+
+
+def image_keys(dataset) -> Iterator[str]:
+    """What tells each image of a data set from all others: its file, or its place in what holds it.
+
+    Folders that are links are followed. A file that is copied, or linked by itself, is another one.
+    """
+    if hasattr(dataset, 'datasets'):
+        for one in dataset.datasets:
+            yield from image_keys(one)
+        return
+    if not hasattr(dataset, 'get_data_info'):
+        return
+    inner = dataset
+    while hasattr(inner, 'dataset'):
+        inner = inner.dataset
+    parts = (getattr(inner, name, '') for name in ('split', 'ann_file', 'data_prefix'))
+    root = os.path.realpath(getattr(inner, 'data_root', None) or '')
+    place = ':'.join(map(str, (type(inner).__name__, root, *parts)))
+    find = cache(os.path.realpath)
+    for index in range(len(dataset)):
+        info = dataset.get_data_info(index)
+        if path := info.get('img_path'):
+            folder, name = os.path.split(path)
+            yield os.path.join(find(folder), name)
+        else:
+            yield f'{place}:{info.get("img_id", info.get("sample_idx"))}'
+
+
+def image_hashes(dataset) -> Iterator[str]:
+    """The same in a form that tells no path."""
+    return (hashlib.sha256(key.encode()).hexdigest() for key in image_keys(dataset))
 
 
 def _folders(dataset) -> list[str]:

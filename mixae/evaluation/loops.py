@@ -39,7 +39,8 @@ class FeatureProbeLoop(BaseLoop):
     Raises:
         ConfigError: An unknown ``pool``, or no ``train_features``.
             Training and test images of different classes.
-        DataError: A split without classes; training images of one class alone.
+        DataError: A split without classes; training images of one class alone; test images that
+            are training images.
     """
 
     def __init__(

@@ -143,6 +143,45 @@ def test_a_probe_of_one_class_is_refused(small_config, image_folder, tmp_path, s
         launch.test(cfg, 'scratch')
 
 
+@pytest.mark.parametrize('probe', ['knn', 'linear', 'lbfgs'])
+def test_a_probe_is_not_tested_on_what_it_was_fitted_on(small_config, probe):
+    cfg = small_config(f'transfer/cifar/cifar10_vitt_{probe}.py')
+    cfg.test_dataloader.dataset.dataset.data_prefix = 'train'
+    with pytest.raises(DataError, match='48 of the 48 test images are training images'):
+        launch.test(cfg, 'scratch')
+
+
+@pytest.mark.parametrize(
+    'config, change, message',
+    [
+        ('attentive', {'val_dataloader.dataset.dataset.data_prefix': 'train'}, '48 of the 48 test'),
+        ('sweep', {'test_dataloader.dataset.dataset.data_prefix': 'train'}, '4 of the 48 test'),
+        (
+            'sweep',
+            {'val_dataloader.dataset.hold_out': 0.25},
+            '8 of the 12 held-out images are trai',
+        ),
+        ('finetune', {'val_dataloader.dataset.dataset.data_prefix': 'train'}, '48 of the 48 test'),
+    ],
+)
+def test_what_trains_is_not_validated_on_its_images(small_config, config, change, message):
+    cfg = small_config(f'transfer/cifar/cifar10_vitt_{config}.py')
+    cfg.model.backbone.arch.num_layers = 4
+    cfg.merge_from_dict(change)
+    with pytest.raises(DataError, match=message):
+        launch.train(cfg, pretrained='scratch')
+
+
+def test_a_test_on_the_training_images_says_so(small_config, tmp_path):
+    launch.train(small_config(FINETUNE, epochs=1), pretrained='scratch')
+    for split, told in (('train', 'training images'), ('test', 'test')):
+        cfg = small_config(FINETUNE, tmp_path / split, epochs=1)
+        cfg.test_dataloader.dataset.dataset.data_prefix = split
+        launch.test(cfg, str(tmp_path / 'run' / 'epoch_1.pth'))
+        (record,) = records(tmp_path / split)
+        assert record['dataset']['split'] == told
+
+
 def test_a_checkpoint_is_tested_on_the_classes_that_it_was_trained_on(
     small_config, image_folder, tmp_path
 ):

@@ -9,7 +9,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mixae.checkpoints.account import length_run
 from mixae.datasets.about import read_about
-from mixae.datasets.splits import classes_of, labels_in
+from mixae.datasets.splits import classes_of, image_hashes, labels_in
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
@@ -187,7 +187,7 @@ class RunRecordHook(Hook):
             dataset=dict(
                 name=about.name,
                 description=about.get('description') or _description(runner),
-                split=about.get('split', 'test'),
+                split=_split(runner, about, account),
                 n_train=_size(runner, 'train') or account.get('n_train'),
                 n_test=_size(runner, 'test'),
                 **_classes_tested(runner),
@@ -246,6 +246,17 @@ def _size(runner: Runner, split: str) -> int | None:
     """Images of the training or test split, or None where the run has not loaded it."""
     dataset = _dataset(runner, split)
     return None if dataset is None else len(dataset)
+
+
+def _split(runner: Runner, about: dict, account: dict) -> str:
+    """The split of the test images; where the checkpoint was trained on some, it says that."""
+    trained = set(account.get('images') or ())
+    if trained and not trained.isdisjoint(image_hashes(_dataset(runner, 'test'))):
+        runner.logger.warning(
+            'The checkpoint was trained on some of the test images: its record says so.'
+        )
+        return 'training images'
+    return about.get('split', 'test')
 
 
 def _classes_tested(runner: Runner) -> dict:
