@@ -63,6 +63,7 @@ def _validator() -> Draft202012Validator:
         **{k: v for k, v in defs['pretraining']['properties'].items() if k != 'checkpoint'},
         **shared,
         length=dict(type='string'),
+        changed=dict(type='object', additionalProperties=dict(type='string')),
         n_train=defs['count'],
         images=dict(type='array', items=defs['sha256']),
         iterations=defs['count'],

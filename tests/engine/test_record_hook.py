@@ -9,9 +9,10 @@ from mmengine.config import Config
 from mixae.checkpoints.account import length_run
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine import launch
+from mixae.engine.options import merge_options
 from mixae.errors import ConfigError, DataError
 from mixae.results.compare import build_table
-from mixae.results.record import read_record
+from mixae.results.record import read_record, read_records
 
 FINETUNE = 'transfer/cifar/cifar10_vitt_finetune.py'
 
@@ -141,6 +142,75 @@ def test_a_probe_of_one_class_is_refused(small_config, image_folder, tmp_path, s
     )
     with pytest.raises(DataError, match=r'6 (training|test) images are of one class \(temple\)'):
         launch.test(cfg, 'scratch')
+
+
+@pytest.mark.parametrize(
+    'probe, options, changed',
+    [
+        ('knn', ['test_cfg.probe.temperature=0.1'], 'test_cfg.probe.temperature=0.1'),
+        ('knn', ['test_cfg.probe={"whiten": True}'], 'test_cfg.probe.whiten=True'),
+        ('knn', ['test_cfg.pool=std'], 'test_cfg.pool=std'),
+        ('lbfgs', ['test_cfg.probe.max_iter=1'], 'test_cfg.probe.max_iter=1'),
+        ('lbfgs', ['test_cfg.probe.strengths=[0.1, 1]'], 'test_cfg.probe.strengths=[0.1, 1]'),
+        ('linear', ['test_cfg.probe.base_lr=1'], 'test_cfg.probe.base_lr=1'),
+        ('linear', ['train_features.dataset.shots=5'], 'train_features.dataset.shots=5'),
+        ('sweep', ['model.head.rates=[0.01]'], 'model.head.rates=[0.01]'),
+        ('sweep', ['base_lr=2', 'model.head.layers=[1]'], 'base_lr=2; model.head.layers=[1]'),
+        ('attentive', ['model.head.num_queries=8'], 'model.head.num_queries=8'),
+        ('attentive', ['train_dataloader.batch_size=64'], 'train_dataloader.batch_size=64'),
+        # In the name, or no part of the protocol, or as it was; or named by hand.
+        ('knn', ['test_cfg.probe.k=[10, 20]', 'test_cfg.probe.temperature=[0.07, 0.1]'], ''),
+        ('attentive', ['train_cfg.max_epochs=5', 'train_cfg.val_interval=1', 'base_lr=0.1'], ''),
+        ('sweep', ['data_root=/x', 'test_dataloader.batch_size=8', 'model.backbone.arch=s'], ''),
+        ('knn', ['test_cfg.pool=std', 'protocol.name=knn-std'], ''),
+        ('finetune', ['base_lr=1'], ''),
+    ],
+)
+def test_an_override_of_a_probes_settings_is_noted(probe, options, changed):
+    cfg = Config.fromfile(f'configs/transfer/cifar/cifar10_vitt_{probe}.py')
+    merge_options(cfg, options)
+    noted = (cfg.get('protocol') or {}).get('changed', {})
+    assert '; '.join(f'{key}={value}' for key, value in noted.items()) == changed
+
+
+def test_a_probe_of_other_settings_is_another_protocol(small_config, tmp_path):
+    found = []
+    for name, options in (('a', []), ('b', ['test_cfg.probe.max_iter=1'])):
+        cfg = small_config('transfer/cifar/cifar10_vitt_lbfgs.py', tmp_path / name)
+        merge_options(cfg, options)
+        launch.test(cfg, 'scratch')
+        found += records(tmp_path / name)
+    assert [record['protocol']['version'] for record in found] == [
+        '1',
+        '1; test_cfg.probe.max_iter=1',
+    ]
+    assert len(read_records([tmp_path])) == 2
+    assert len(build_table(found).columns) == 2
+    # The config that the run left says it too.
+    (left,) = (tmp_path / 'b').glob('*.py')
+    launch.test(load_left(left, tmp_path / 'c'), 'scratch')
+    assert records(tmp_path / 'c')[0]['protocol'] == found[1]['protocol']
+
+
+def load_left(path, work_dir):
+    cfg = Config.fromfile(path)
+    cfg.work_dir, cfg.experiment_name = str(work_dir), f'{path.stem}_again'
+    return cfg
+
+
+def test_a_test_knows_what_settings_a_probe_was_trained_with(small_config, tmp_path):
+    path = 'transfer/cifar/cifar10_vitt_attentive.py'
+    cfg = small_config(path, epochs=1)
+    merge_options(cfg, ['base_lr=0.3', 'model.head.num_queries=8'])
+    launch.train(cfg, pretrained='scratch')
+    (trained,) = records(tmp_path / 'run')
+    version = '1; base_lr=0.3; model.head.num_queries=8'
+    assert trained['protocol'] == dict(name='efficient-probing-1e', version=version)
+    cfg = small_config(path, tmp_path / 'test', epochs=1)
+    cfg.model.head.num_queries = 8
+    launch.test(cfg, str(tmp_path / 'run' / 'epoch_1.pth'))
+    (tested,) = records(tmp_path / 'test')
+    assert tested['protocol'] == trained['protocol']
 
 
 @pytest.mark.parametrize('probe', ['knn', 'linear', 'lbfgs'])

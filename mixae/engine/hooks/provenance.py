@@ -150,6 +150,7 @@ class ProvenanceHook(Hook):
                 config_sha256=config_sha256(runner.cfg),
                 dataset=(runner.cfg.get('data_about') or {}).get('name'),
                 length=describe_length(runner.cfg),
+                changed=(runner.cfg.get('protocol') or {}).get('changed'),
                 n_train=len(runner.train_dataloader.dataset),
                 images=self._images,
                 images_seen=self.images_seen,

@@ -41,7 +41,7 @@ class RunRecordHook(Hook):
     resumed.
 
     The config says what cannot be read off the run: ``task``, ``protocol`` (name and version; the
-    number of epochs or iterations is appended),
+    number of epochs or iterations is appended, and for a probe what an override changes),
     ``data_about`` (name, description, split) and ``budget``. A description that is None is read
     from ``dataset.json`` in the data root, which our tools/datasets write. What was pre-trained,
     and at what cost, comes out of the checkpoint, by way of :class:`ProvenanceHook`.
@@ -170,6 +170,9 @@ class RunRecordHook(Hook):
                 extra |= getattr(loop, 'extra', {})
         # A protocol made shorter by an override, or by a stop, is another protocol in every table.
         length = length_run(account)
+        # So is one of other settings, here or where the checkpoint was trained.
+        changed = {**(account.get('changed') or {}), **(cfg.protocol.get('changed') or {})}
+        version = '; '.join([str(cfg.protocol.version), *(f'{k}={v}' for k, v in changed.items())])
         task = 'scratch' if cfg.task == 'finetune' and not origin else cfg.task
         fixed = task in ('linear', 'attentive', 'knn') or cfg.model.backbone.get('frozen', False)
         nothing = 'random' if fixed else 'scratch'
@@ -179,7 +182,7 @@ class RunRecordHook(Hook):
             task=task,
             protocol=dict(
                 name='-'.join(filter(None, (cfg.protocol.name, length))),
-                version=cfg.protocol.version,
+                version=version,
             ),
             method=origin['method'] if origin else nothing,
             variant=origin['variant'] if origin else {},
