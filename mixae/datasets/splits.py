@@ -115,17 +115,18 @@ def image_keys(dataset) -> Iterator[str]:
     inner = dataset
     while hasattr(inner, 'dataset'):
         inner = inner.dataset
-    parts = (getattr(inner, name, '') for name in ('split', 'ann_file', 'data_prefix'))
-    root = os.path.realpath(getattr(inner, 'data_root', None) or '')
-    place = ':'.join(map(str, (type(inner).__name__, root, *parts)))
     find = cache(os.path.realpath)
+    roots = (getattr(inner, 'data_root', None) or '', *getattr(inner, 'data_prefix', {}).values())
+    names = (type(inner).__name__, *dict.fromkeys(map(find, roots)))
+    names += (getattr(inner, 'split', ''), getattr(inner, 'ann_file', ''))
+    place = ', '.join(filter(None, map(str, names)))
     for index in range(len(dataset)):
         info = dataset.get_data_info(index)
         if path := info.get('img_path'):
             folder, name = os.path.split(path)
             yield os.path.join(find(folder), name)
         else:
-            yield f'{place}:{info.get("img_id", info.get("sample_idx"))}'
+            yield f'image {info.get("img_id", info.get("sample_idx"))} of {place}'
 
 
 def image_hashes(dataset) -> Iterator[str]:
