@@ -18,9 +18,13 @@ def classes_of(metainfo: Mapping | None) -> list[str]:
     return list(IMAGENET_CATEGORIES) if names == list(imagenet_wnids()) else names
 
 
-def labels_in(dataset) -> set[int]:
-    """The labels that occur in a data set."""
-    return {label for index in range(len(dataset)) for label in dataset.get_cat_ids(index)}
+def labels_of_images(dataset) -> Iterator[int]:
+    """The labels of a data set, image by image; none where it does not tell them."""
+    for index in range(len(dataset)):
+        try:
+            yield from dataset.get_cat_ids(index)
+        except (AttributeError, KeyError, NotImplementedError, TypeError):
+            return
 
 
 def check_several_classes(dataset, what: str) -> None:
@@ -35,19 +39,15 @@ def check_several_classes(dataset, what: str) -> None:
     Raises:
         DataError: All images have one label.
     """
-    found = set()
-    for index in range(len(dataset)):
-        try:
-            found.update(dataset.get_cat_ids(index))
-        except KeyError:
-            return
-        if len(found) > 1:
-            return
+    labels = labels_of_images(dataset)
+    label = next(labels, None)
+    if label is None or any(other != label for other in labels):
+        return
     classes = classes_of(dataset.metainfo)
-    names = ', '.join(str(classes[label]) if classes else str(label) for label in found)
     raise DataError(
-        f'All {len(dataset)} {what} images are of one class ({names}): any classifier would be '
-        'right. Expected images of two classes or more: correct data_root, or the subset.'
+        f'All {len(dataset)} {what} images are of one class ({classes[label] if classes else label}'
+        '): any classifier would be right. Expected images of two classes or more: correct '
+        'data_root, or the subset.'
     )
 
 

@@ -20,7 +20,7 @@ _DEEPEST = 50  # of keys and of brackets
 # What of a config is a probe's protocol ...
 _OF_PROTOCOL = re.compile(
     r'^(base_lr|base_lr_batch|warmup_epochs|warmup_iters|lr_steps)$'
-    r'|^(optim_wrapper|param_scheduler|train_cfg|val_cfg|test_cfg)\b'
+    r'|^(optim_wrapper|param_scheduler|train_cfg|val_cfg|test_cfg|custom_hooks)\b'
     r'|^model\.(?!backbone\.)'
     r'|^model\.backbone\.(out_type|out_indices|final_norm|norm_outputs|frozen|drop_path_rate)$'
     r'|^train_dataloader\.(batch_size|drop_last|sampler|batch_sampler)\b'

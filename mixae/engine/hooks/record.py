@@ -9,7 +9,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mixae.checkpoints.account import length_run
 from mixae.datasets.about import read_about
-from mixae.datasets.splits import classes_of, image_hashes, labels_in
+from mixae.datasets.splits import classes_of, image_hashes, labels_of_images
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
@@ -268,8 +268,8 @@ def _classes_tested(runner: Runner) -> dict:
     if task is None or task.index != 'Image Classification':
         return {}
     dataset = _dataset(runner, 'test')
-    tested, classes = labels_in(dataset), classes_of(dataset.metainfo)
-    return dict(n_classes_tested=len(tested)) if len(tested) < len(classes) else {}
+    tested = len(set(labels_of_images(dataset)))
+    return dict(n_classes_tested=tested) if 0 < tested < len(classes_of(dataset.metainfo)) else {}
 
 
 def _description(runner: Runner) -> str | None:
