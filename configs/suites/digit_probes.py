@@ -6,7 +6,7 @@ seeds = [0, 1, 2]
 prepare = ['classification', 'scenes']
 evaluate = dict(
     finetune=dict(seconds=155),
-    attentive=dict(options={'train_cfg.max_epochs': 20, 'warmup_epochs': 2}, seconds=120),
+    attentive=dict(seconds=120),
     sweep=dict(seconds=120),
     lbfgs=dict(seconds=40),
     knn=dict(seconds=15),

@@ -10,6 +10,7 @@ from mmpretrain.datasets import CustomDataset
 from mmpretrain.datasets import ImageNet as MMPretrainImageNet
 
 from mixae.datasets.folders import SUFFIXES, is_junk, left_out, list_files
+from mixae.datasets.imagenet_variants import imagenet_wnids
 from mixae.errors import DataError
 from mixae.registry import DATASETS
 
@@ -108,3 +109,15 @@ class ImageNet(_NamesWhatIsLeftOut, MMPretrainImageNet):
     """mmpretrain's ``ImageNet``, reading its folders as :class:`ImageFolder` does."""
 
     IMG_EXTENSIONS = SUFFIXES
+
+    def _with_labels(self, images: list[str], classes: list[str]) -> list[tuple[str, int]]:
+        """As :class:`ImageFolder`; the folders are ImageNet's, whose names give the labels."""
+        samples = super()._with_labels(images, classes)
+        wrong = sorted(set(classes) - set(imagenet_wnids()))
+        if wrong and tuple(self.CLASSES) == tuple(self.METAINFO['classes']):
+            raise DataError(
+                f'{os.path.normpath(self.img_prefix)}: {wrong[0]} is no class of ImageNet, and '
+                'would move the labels of those after it. Expected the 1000 folders named by '
+                'WordNet id, such as n01440764; other classes are read by mixae.ImageFolder.'
+            )
+        return samples

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from mmengine.device import get_device
 from mmengine.logging import print_log
@@ -36,7 +37,7 @@ class DeviceDataset(SeededDataset):
     Crops and flips have the distribution of the data set's own pipeline, which may hold loading
     steps, ``RandomResizedCrop``, ``RandomFlip`` and ``PackInputs``. Each is drawn from (seed,
     epoch, image, draw) by a counter-based generator (splitmix64), the same on every device. They
-    are not the numbers that the pipeline itself draws. Resizing is Pillow's, antialiased and with
+    are not the numbers that the pipeline itself draws. Resizing is Pillow's, antialiased and
     columns first, whatever ``backend`` the pipeline names.
 
     A batch has no labels (``data_samples`` is None); samplers that need them find them.
@@ -47,7 +48,7 @@ class DeviceDataset(SeededDataset):
 
     Raises:
         ConfigError: A pipeline with another augmentation.
-        DataError: Images of several sizes.
+        DataError: Images of several sizes, of another type than uint8, or of other axes.
     """
 
     def __init__(self, *args, device: str | None = None, **kwargs) -> None:
@@ -68,10 +69,7 @@ class DeviceDataset(SeededDataset):
         """All images, (N, channels, H, W) uint8 in the order of channels that they load in."""
         if self._images is None:
             print_log(f'Reading {len(self)} images to {self.device}.', logger='current')
-            images = [
-                torch.from_numpy(SeededDataset.__getitem__(self, i)['img'].copy())
-                for i in range(len(self))
-            ]
+            images = [self._read(i) for i in range(len(self))]
             sizes = {tuple(image.shape) for image in images}
             if len(sizes) != 1:
                 few = ', '.join('x'.join(map(str, size)) for size in sorted(sizes)[:3])
@@ -81,6 +79,17 @@ class DeviceDataset(SeededDataset):
                 )
             self._images = torch.stack(images).permute(0, 3, 1, 2).contiguous().to(self.device)
         return self._images
+
+    def _read(self, idx: int) -> Tensor:
+        """One image, (H, W, channels) uint8; grey ones load without an axis for channels."""
+        image = SeededDataset.__getitem__(self, idx)['img']
+        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+            raise DataError(
+                f'DeviceDataset holds images of 8 bits, (H, W) or (H, W, channels) of uint8; the '
+                f'pipeline gives {image.shape} of {image.dtype}. Load them as uint8 '
+                "(to_float32=False), or use type='mixae.SeededDataset'."
+            )
+        return torch.from_numpy(np.atleast_3d(image).copy())
 
     def __getitem__(self, idx: int) -> dict:
         """One image as it is augmented: ``inputs``, (channels, side, side) uint8."""

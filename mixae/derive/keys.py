@@ -8,7 +8,8 @@ KEYS = {
     'method': "Name of the pre-training method in records and tables: 'mae', 'mixedae', 'imae'.",
     'variant': 'Settings that distinguish runs of one method: a name, and the place in the config.',
     'task': "What an evaluation measures: 'finetune', 'linear', 'knn', 'detection', 'semseg'.",
-    'protocol': 'Name and version of the evaluation protocol; the length of the run is appended.',
+    'protocol': 'Name and version of the evaluation protocol; the length of the run is appended, '
+    'and for probes what an override changes.',
     'data_about': 'Name, description and split of the data, for records.',
     'budget': 'The compute budget in words, for records.',
     'pretrained': "Where a transfer run starts: a checkpoint, or 'scratch' for random weights.",

@@ -3,7 +3,8 @@
 import argparse
 import ast
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 
@@ -16,6 +17,20 @@ from mixae.derive.values import TEXTS, short
 from mixae.errors import ConfigError
 
 _DEEPEST = 50  # of keys and of brackets
+# What of a config is a probe's protocol ...
+_OF_PROTOCOL = re.compile(
+    r'^(base_lr|base_lr_batch|warmup_epochs|warmup_iters|lr_steps)$'
+    r'|^(optim_wrapper|param_scheduler|train_cfg|val_cfg|test_cfg|custom_hooks)\b'
+    r'|^model\.(?!backbone\.)'
+    r'|^model\.backbone\.(out_type|out_indices|final_norm|norm_outputs|frozen|drop_path_rate)$'
+    r'|^train_dataloader\.(batch_size|drop_last|sampler|batch_sampler)\b'
+    r'|\.dataset\.(hold_out|part|shots|shots_seed|files)$|\.pipeline\b'
+)
+# ... and what in it is told by the protocol's name, or changes no number.
+_IN_NAME = re.compile(
+    r'^train_cfg\.(max_epochs|max_iters|val_interval|val_begin|dynamic_intervals)\b'
+    r'|^test_cfg\.probe\.(k|epochs)$'
+)
 _WORDS = {'true': True, 'false': False, 'none': None, 'null': None}
 
 
@@ -78,7 +93,53 @@ def merge_values(cfg: Config, values: Mapping[str, object]) -> None:
             if not isinstance(values.get(parent, {}), Mapping | list):
                 raise ConfigError(f'{parent}={values[parent]!r} leaves no place for {key}.')
     check_top_level(cfg, values)
+    before = _probe_settings(cfg)
     cfg.merge_from_dict(values)
+    if not any(key.split('.')[0] == 'protocol' for key in values):
+        _note_changes(cfg, before)
+
+
+def _probe_settings(cfg: Config) -> dict[str, object]:
+    """What a probe's protocol consists of, by dotted keys; nothing for other tasks.
+
+    Left out are what the protocol's name has already, and what says which encoder and which data.
+    """
+    if cfg.get('task') not in ('linear', 'attentive', 'knn') or not cfg.get('protocol'):
+        return {}
+    return {
+        path: value
+        for path, value in _settings(cfg)
+        if _OF_PROTOCOL.search(path) and not _IN_NAME.search(path)
+    }
+
+
+def _settings(value, path: str = '') -> Iterator[tuple[str, object]]:
+    parts = {}
+    if isinstance(value, Mapping | Config):
+        parts = {f'{path}.{key}'.lstrip('.'): part for key, part in value.items()}
+    elif isinstance(value, list | tuple) and any(isinstance(part, Mapping) for part in value):
+        parts = {f'{path}[{index}]': part for index, part in enumerate(value)}
+    elif path == 'test_cfg.probe.temperature' and isinstance(value, list | tuple):
+        value = value[0] if value else None  # of several the first is the protocol's
+    for place, part in parts.items():
+        yield from _settings(part, place)
+    if not parts:
+        yield path, list(value) if isinstance(value, tuple) else value
+
+
+def _note_changes(cfg: Config, before: Mapping[str, object]) -> None:
+    """Note which settings of a probe are no longer its protocol's: ``protocol.changed``.
+
+    It is in the config, and so also in the copy that a run leaves, and in records.
+    """
+    now = _probe_settings(cfg)
+    changed = {
+        path: str(now.get(path))
+        for path in sorted(before.keys() | now.keys())
+        if before.get(path) != now.get(path)
+    }
+    if changed:
+        cfg.protocol.changed = {**cfg.protocol.get('changed', {}), **changed}
 
 
 def _check_merge(cfg: Config, key: str, value, current) -> None:

@@ -17,6 +17,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.optim import BaseOptimWrapper, ZeroRedundancyOptimizer
 from mmengine.runner import BaseLoop, Runner
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmpretrain.models import BaseClassifier
 from torch import nn
 from torch.distributed.optim import ZeroRedundancyOptimizer as TorchZero
 from torch.utils.data import DataLoader
@@ -25,6 +26,12 @@ from mixae.checkpoints.load import check_weights
 from mixae.checkpoints.read import misfit, read_checkpoint
 from mixae.datasets.checks import check_dataset, loading
 from mixae.datasets.guard import guard
+from mixae.datasets.splits import (
+    check_same_classes,
+    check_several_classes,
+    check_splits,
+    classes_of,
+)
 from mixae.datasets.workers import end_workers_that_lose_samples
 from mixae.derive import derive
 from mixae.derive.config import drop_own_scope
@@ -179,7 +186,7 @@ class MixaeRunner(Runner):
                 f'optim_wrapper.accumulative_counts={steps}: the run has {loop.max_iters} '
                 'iterations, and would end before its first step.'
             )
-        check_classes(self.model, dataloader.dataset)
+        self._check_data(dataloader.dataset, 'training')
         for scheduler in self.cfg.get('param_scheduler') or ():
             by_iteration = scheduler.type == 'LinearLR' and not scheduler.get('by_epoch', True)
             warmup = scheduler.get('end', 0) if by_iteration else 0
@@ -194,15 +201,22 @@ class MixaeRunner(Runner):
         loop = super().build_val_loop(loop)
         guard(loop.dataloader.dataset, replace=False)  # another image would be another result
         if isinstance(self._train_loop, BaseLoop):
-            check_same_classes(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
-        check_classes(self.model, loop.dataloader.dataset)
+            check_splits(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
+        self._check_data(loop.dataloader.dataset, 'validation')
         return loop
 
     def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         loop = super().build_test_loop(loop)
         guard(loop.dataloader.dataset, replace=False)
-        check_classes(self.model, loop.dataloader.dataset)
+        self._check_data(loop.dataloader.dataset, 'test')
         return loop
+
+    def _check_data(self, dataset, what: str) -> None:
+        """Heads have its classes, and a classifier sees several of them."""
+        check_classes(self.model, dataset)
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        if isinstance(model, BaseClassifier):
+            check_several_classes(dataset, what)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's; a model with nothing to train has no gradients to share, and stays."""
@@ -249,6 +263,9 @@ class MixaeRunner(Runner):
         model = self.model.module if is_model_wrapper(self.model) else self.model
         state = {k.removeprefix('module.'): v for k, v in checkpoint['state_dict'].items()}
         check_weights(state, filename, model)
+        if not self.cfg.get('train_cfg') and isinstance(self._test_loop, BaseLoop):
+            tested = getattr(self._test_loop.dataloader.dataset, 'metainfo', None)
+            check_same_classes(_trained_classes(checkpoint), classes_of(tested))
         try:
             _load_checkpoint_to_model(model, checkpoint, strict, revise_keys=revise_keys)
         except RuntimeError as error:
@@ -305,6 +322,15 @@ class MixaeRunner(Runner):
             (Path(out_dir) / PREEMPTED).unlink(missing_ok=True)  # this one is newer
 
 
+def _trained_classes(checkpoint: dict) -> list[str]:
+    """The classes that mmengine noted in a checkpoint; empty if it did not."""
+    meta = checkpoint.get('meta')
+    told = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    if not isinstance(told, dict) or not isinstance(told.get('classes'), list | tuple):
+        return []
+    return classes_of(told)
+
+
 def check_classes(model: nn.Module, dataset) -> None:
     """Make sure that the heads of a classifier, detector or segmentor have a data set's classes.
 
@@ -334,24 +360,3 @@ def check_classes(model: nn.Module, dataset) -> None:
                 f'{", ..." if len(classes) > 8 else ""}. Set num_classes of every head, or '
                 'metainfo.classes of the data set.'
             )
-
-
-def check_same_classes(train, val) -> None:
-    """Make sure that labels mean the same in training and validation.
-
-    Folders of another layout are read as classes without a word: the validation images of
-    Tiny-ImageNet, as its archive unpacks, are one class called 'images'.
-
-    Raises:
-        ConfigError: Classes that differ, where both data sets name theirs.
-    """
-    classes = [list(getattr(data, 'metainfo', {}).get('classes') or ()) for data in (train, val)]
-    if all(classes) and classes[0] != classes[1]:
-        trained, validated = (
-            f'{len(names)} ({", ".join(map(str, names[:4]))}{", ..." if len(names) > 4 else ""})'
-            for names in classes
-        )
-        raise ConfigError(
-            f'The training images have the classes {trained}, the validation images {validated}: '
-            'give both the same folders, one a class, or the same metainfo.classes.'
-        )

@@ -1,7 +1,9 @@
 """What the analyses share: an encoder to look at, and the record of what was measured."""
 
 import logging
+import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -113,6 +115,21 @@ def origin_of(checkpoint: str) -> dict:
     if not Path(checkpoint).is_file():
         raise CheckpointError(f'There is no checkpoint at {checkpoint}.')
     return read_origin(checkpoint)
+
+
+def check_different(checkpoints: Sequence[str]) -> None:
+    """Each checkpoint is given once: two records of one would stand for one cell of a table.
+
+    Raises:
+        ConfigError: One is given twice, also by another path.
+    """
+    files = [c if c == SCRATCH else os.path.realpath(c) for c in checkpoints]
+    for checkpoint, file in zip(checkpoints, files, strict=True):
+        if files.count(file) > 1:
+            raise ConfigError(
+                f'{checkpoint} is given {files.count(file)} times: expected different checkpoints, '
+                'as a table has one cell for each. Give it once.'
+            )
 
 
 def describe_protocol(name: str, protocol) -> dict:

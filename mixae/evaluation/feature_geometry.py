@@ -20,6 +20,7 @@ from mixae.evaluation.analysis import (
     analysis_record,
     build_encoder,
     build_loader,
+    check_different,
     check_tokens,
     describe_data,
     resolve,
@@ -314,8 +315,9 @@ def check_labels(names: Sequence[str], checkpoints: Sequence[str]) -> dict[str, 
     """Checkpoints by their names for people.
 
     Raises:
-        ConfigError: Not one name for each, or a name twice.
+        ConfigError: Not one name for each, or a name or a checkpoint twice.
     """
+    check_different(checkpoints)
     names = list(names) or [Path(c).stem for c in checkpoints]
     if len(names) != len(checkpoints) or len(set(names)) < len(names):
         raise ConfigError(

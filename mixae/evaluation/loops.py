@@ -6,6 +6,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from mixae.datasets.splits import check_several_classes, check_splits
 from mixae.errors import ConfigError, DataError, NotFiniteError
 from mixae.evaluation.accuracy import cap_topk, top_k_accuracy
 from mixae.evaluation.features import (
@@ -37,7 +38,9 @@ class FeatureProbeLoop(BaseLoop):
 
     Raises:
         ConfigError: An unknown ``pool``, or no ``train_features``.
-        DataError: A split without classes, or splits of different ones.
+            Training and test images of different classes.
+        DataError: A split without classes; training images of one class alone; test images that
+            are training images.
     """
 
     def __init__(
@@ -60,15 +63,15 @@ class FeatureProbeLoop(BaseLoop):
         self.train_dataloader = loader
         self.probe = TASK_UTILS.build(probe)
         self.pool = pool
-        train, test = (
-            list(x.dataset.metainfo.get('classes') or ()) for x in (loader, self.dataloader)
-        )
-        if not train or train != test:
-            raise DataError(
-                f'The training split has {len(train)} classes, the test split {len(test)}, or '
-                f'in another order: {train[:5]} ..., {test[:5]} ...'
-            )
-        self.num_classes = len(train)
+        for name, one in (('training', loader.dataset), ('test', self.dataloader.dataset)):
+            if not one.metainfo.get('classes'):
+                raise DataError(
+                    f'The {name} split names no classes: set with_label=True of the data set, with '
+                    'one folder per class.'
+                )
+        check_several_classes(loader.dataset, 'training')
+        check_splits(loader.dataset, self.dataloader.dataset)
+        self.num_classes = len(loader.dataset.metainfo['classes'])
 
     def run(self) -> dict[str, float]:
         """Extract, fit, classify; returns ``accuracy/top1`` and, from 5 classes, ``top5`` in %.

@@ -7,6 +7,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import BaseLoop, Runner
 from torch.utils.data import DataLoader
 
+from mixae.datasets.splits import check_splits
 from mixae.errors import ConfigError
 from mixae.evaluation.accuracy import cap_topk, top_k_accuracy
 from mixae.registry import LOOPS
@@ -26,6 +27,7 @@ class SweepLoop(BaseLoop):
 
     Raises:
         ConfigError: A model whose head is no sweep, or a loader is missing.
+        DataError: Training, held-out and test images that are not three different parts.
     """
 
     def __init__(self, runner: Runner, dataloader=None, evaluator=None) -> None:
@@ -38,6 +40,11 @@ class SweepLoop(BaseLoop):
             )
         super().__init__(runner, loaders[0])
         self.held_out = runner.build_dataloader(loaders[1], seed=runner.seed)
+        held_out = self.held_out.dataset
+        check_splits(held_out, self.dataloader.dataset, ('held-out', 'test'))
+        if isinstance(runner._train_loop, BaseLoop):
+            fitted = runner._train_loop.dataloader.dataset
+            check_splits(fitted, held_out, ('training', 'held-out'))
         self.model = model
         self.curves: dict[str, dict] = {}  # for the record
         self.extra: dict[str, dict] = {}

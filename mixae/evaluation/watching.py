@@ -16,6 +16,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mixae.datasets.splits import check_splits
 from mixae.derive import derive
 from mixae.engine.hooks.sanity_check import undisturbed
 from mixae.engine.hooks.topk_accuracy import read_curve
@@ -51,7 +52,7 @@ class WatchHook(Hook):
 
     Raises:
         ConfigError: A config that is missing or of no such probe, a number that cannot be.
-        DataError: The data are missing (when training starts).
+        DataError: The data are missing, or a test image is a training image (when training starts).
     """
 
     priority = 'LOW'
@@ -98,6 +99,7 @@ class WatchHook(Hook):
             self.loaders = [
                 self._loader(runner, cfg[name]) for name in ('train_features', 'test_dataloader')
             ]
+        check_splits(*(loader.dataset for loader in self.loaders))
         self.num_classes = len(self.loaders[0].dataset.metainfo['classes'])
         path = Path(runner.work_dir) / CURVE_FILE
         if is_main_process():  # a resumed run continues where its checkpoint was

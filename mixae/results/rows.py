@@ -180,6 +180,8 @@ def _measured_column(
     about = [stated, dataset['description']]
     for number, what in ((dataset['n_train'], 'training'), (dataset['n_test'], 'test')):
         about.append(None if number is None else f'{number:,} {what} images')
+    if tested := dataset.get('n_classes_tested'):
+        about.append(f'{tested:,} classes tested, not all')
     about.append(None if dataset['split'] is None else f'split {dataset["split"]}')
     note = '; '.join(part for part in about if part)
     data = dataset_name(dataset['name'])

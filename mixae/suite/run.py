@@ -147,7 +147,8 @@ def check_changes(folder: Folder, plan: Sequence[Run], on_change: str | None = N
         return
     raise SuiteError(
         f'{len(changed)} results in {folder.path} came from other settings:\n{told}\n'
-        'Undo the change, run them again with --on-change redo, or name another --work-dir.'
+        'Undo the change, name another --work-dir, or run them again with tools/run_suite.py and '
+        f'--work-dir {folder.path} --on-change redo.'
     )
 
 

@@ -50,10 +50,8 @@ def test_pixels_are_pillows(data, interpolation):
         h, w = data.draw(st.integers(1, H)), data.draw(st.integers(1, W))
         top, left = data.draw(st.integers(0, H - h)), data.draw(st.integers(0, W - w))
         crop = Image.fromarray(image[top : top + h, left : left + w])
-        for width, height in (
-            (size[1], h),
-            (size[1], size[0]),
-        ):  # Pillow 13 may turn the passes round
+        # Pillow 13 may turn the passes round.
+        for width, height in ((size[1], h), (size[1], size[0])):
             crop = crop.resize((width, height), PILLOW[interpolation])
         crop = np.asarray(crop)
         flips.append(data.draw(st.booleans()))
@@ -125,6 +123,46 @@ def test_a_loader_gives_whole_batches_and_half_are_flipped(image_folder):
     flipped = (inputs != dataset.images).flatten(1).any(1)
     assert len(inputs) == 48 and 12 < flipped.sum() < 36
     assert torch.equal(inputs[flipped], dataset.images[flipped].flip(-1))
+
+
+def test_grey_images_have_one_channel(image_folder):
+    grey = build(image_folder, [{**PIPELINE[0], 'color_type': 'grayscale'}, *PIPELINE[1:]])
+    original = grey.dataset.pipeline(grey.dataset.get_data_info(7))['img']
+    assert original.shape == (32, 32)
+    assert torch.equal(grey.images[7], torch.from_numpy(original)[None])
+    batch = grey.__getitems__([SampleIndex(i, epoch=3) for i in (2, 7)])['inputs']
+    assert batch.shape == (2, 1, 24, 24) and batch.dtype == torch.uint8
+    # The crop of a channel is that of the same channel among three.
+    three = [{**PIPELINE[0], 'color_type': 'color'}, *PIPELINE[1:]]
+    colour = build(image_folder, three)
+    colour._images = grey.images.expand(-1, 3, -1, -1)
+    alike = colour.__getitems__([SampleIndex(i, epoch=3) for i in (2, 7)])['inputs']
+    assert torch.equal(alike[:, :1], batch)
+
+
+@pytest.mark.parametrize(
+    'pixels, loading, given',
+    [
+        (PHOTO[:8, :8], dict(type='LoadImageFromFile', to_float32=True), r'\(8, 8, 3\) of float32'),
+        (PHOTO[:8, :8] * 200.0, dict(type='mixae.LoadArray'), r'\(8, 8, 3\) of float32'),
+        (PHOTO[:8, :8, 0].astype(np.uint16) * 200, dict(type='mixae.LoadArray'), r'\(8, 8\) of'),
+    ],
+    ids=['float', 'array', '16 bit'],
+)
+def test_images_of_other_types_are_refused(tmp_path, pixels, loading, given):
+    (tmp_path / 'train' / 'a').mkdir(parents=True)
+    options = {}
+    if loading['type'] == 'LoadImageFromFile':
+        Image.fromarray(pixels).save(tmp_path / 'train' / 'a' / 'x.png')
+    else:
+        np.save(tmp_path / 'train' / 'a' / 'x.npy', pixels)
+        options = dict(extensions=('.npy',))
+    inner = dict(type='mixae.ImageFolder', data_root=str(tmp_path), data_prefix='train', **options)
+    kind = loading['type'] if '.' in loading['type'] else f'mmpretrain.{loading["type"]}'
+    inner['pipeline'] = [{**loading, 'type': kind}, dict(type='mmpretrain.PackInputs')]
+    dataset = DATASETS.build(dict(type='mixae.DeviceDataset', dataset=inner, device='cpu'))
+    with pytest.raises(DataError, match=f'images of 8 bits, .* gives {given}.*SeededDataset'):
+        dataset[0]
 
 
 def test_what_it_cannot_do_is_named(image_folder, tmp_path):

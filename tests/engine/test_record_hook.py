@@ -9,7 +9,10 @@ from mmengine.config import Config
 from mixae.checkpoints.account import length_run
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine import launch
-from mixae.results.record import read_record
+from mixae.engine.options import merge_options
+from mixae.errors import ConfigError, DataError
+from mixae.results.compare import build_table
+from mixae.results.record import read_record, read_records
 
 FINETUNE = 'transfer/cifar/cifar10_vitt_finetune.py'
 
@@ -103,6 +106,163 @@ def test_a_checkpoint_from_the_middle_of_a_run_is_tested_as_that(small_config, t
 )
 def test_the_length_that_was_run(account, length):
     assert length_run(account) == length
+
+
+def folder_of(image_folder, root, *classes, renamed=None):
+    """The test images of some classes, the other folders empty; one may have another name."""
+    for name in ('flower', 'one', 'temple', 'zero'):
+        target = root / 'test' / (renamed or {}).get(name, name)
+        target.mkdir(parents=True)
+        if name in classes:
+            shutil.copytree(image_folder / 'test' / name, target, dirs_exist_ok=True)
+    return str(root)
+
+
+def test_classes_without_a_test_image_are_in_the_record(small_config, image_folder, tmp_path):
+    cfg = small_config('transfer/cifar/cifar10_vitt_knn.py')
+    launch.test(cfg, 'scratch')
+    (whole,) = records(tmp_path / 'run')
+    assert 'n_classes_tested' not in whole['dataset']
+    cfg = small_config('transfer/cifar/cifar10_vitt_knn.py', tmp_path / 'fewer')
+    root = folder_of(image_folder, tmp_path / 'data', 'one', 'temple', 'zero')
+    cfg.test_dataloader.dataset.dataset.data_root = root
+    launch.test(cfg, 'scratch')
+    (record,) = records(tmp_path / 'fewer')
+    assert record['dataset']['n_classes_tested'] == 3
+    notes = [column.note for column in build_table([whole, record]).columns]
+    assert len(notes) == 2 and sum('3 classes tested, not all' in note for note in notes) == 1
+
+
+@pytest.mark.parametrize('split', ['train', 'test'])
+def test_a_probe_of_one_class_is_refused(small_config, image_folder, tmp_path, split):
+    cfg = small_config('transfer/cifar/cifar10_vitt_knn.py')
+    loader = cfg.train_features if split == 'train' else cfg.test_dataloader
+    loader.dataset.dataset.update(
+        data_root=folder_of(image_folder, tmp_path / 'data', 'temple'), data_prefix='test'
+    )
+    with pytest.raises(DataError, match=r'6 (training|test) images are of one class \(temple\)'):
+        launch.test(cfg, 'scratch')
+
+
+@pytest.mark.parametrize(
+    'probe, options, changed',
+    [
+        ('knn', ['test_cfg.probe.temperature=0.1'], 'test_cfg.probe.temperature=0.1'),
+        ('knn', ['test_cfg.probe={"whiten": True}'], 'test_cfg.probe.whiten=True'),
+        ('knn', ['test_cfg.pool=std'], 'test_cfg.pool=std'),
+        ('lbfgs', ['test_cfg.probe.max_iter=1'], 'test_cfg.probe.max_iter=1'),
+        ('lbfgs', ['test_cfg.probe.strengths=[0.1, 1]'], 'test_cfg.probe.strengths=[0.1, 1]'),
+        ('linear', ['test_cfg.probe.base_lr=1'], 'test_cfg.probe.base_lr=1'),
+        ('linear', ['train_features.dataset.shots=5'], 'train_features.dataset.shots=5'),
+        ('sweep', ['model.head.rates=[0.01]'], 'model.head.rates=[0.01]'),
+        ('sweep', ['base_lr=2', 'model.head.layers=[1]'], 'base_lr=2; model.head.layers=[1]'),
+        ('attentive', ['model.head.num_queries=8'], 'model.head.num_queries=8'),
+        ('attentive', ['train_dataloader.batch_size=64'], 'train_dataloader.batch_size=64'),
+        # In the name, or no part of the protocol, or as it was; or named by hand.
+        ('knn', ['test_cfg.probe.k=[10, 20]', 'test_cfg.probe.temperature=[0.07, 0.1]'], ''),
+        ('attentive', ['train_cfg.max_epochs=5', 'train_cfg.val_interval=1', 'base_lr=0.1'], ''),
+        ('sweep', ['data_root=/x', 'test_dataloader.batch_size=8', 'model.backbone.arch=s'], ''),
+        ('knn', ['test_cfg.pool=std', 'protocol.name=knn-std'], ''),
+        ('finetune', ['base_lr=1'], ''),
+    ],
+)
+def test_an_override_of_a_probes_settings_is_noted(probe, options, changed):
+    cfg = Config.fromfile(f'configs/transfer/cifar/cifar10_vitt_{probe}.py')
+    merge_options(cfg, options)
+    noted = (cfg.get('protocol') or {}).get('changed', {})
+    assert '; '.join(f'{key}={value}' for key, value in noted.items()) == changed
+
+
+def test_a_probe_of_other_settings_is_another_protocol(small_config, tmp_path):
+    found = []
+    for name, options in (('a', []), ('b', ['test_cfg.probe.max_iter=1'])):
+        cfg = small_config('transfer/cifar/cifar10_vitt_lbfgs.py', tmp_path / name)
+        merge_options(cfg, options)
+        launch.test(cfg, 'scratch')
+        found += records(tmp_path / name)
+    assert [record['protocol']['version'] for record in found] == [
+        '1',
+        '1; test_cfg.probe.max_iter=1',
+    ]
+    assert len(read_records([tmp_path])) == 2
+    assert len(build_table(found).columns) == 2
+    # The config that the run left says it too.
+    (left,) = (tmp_path / 'b').glob('*.py')
+    launch.test(load_left(left, tmp_path / 'c'), 'scratch')
+    assert records(tmp_path / 'c')[0]['protocol'] == found[1]['protocol']
+
+
+def load_left(path, work_dir):
+    cfg = Config.fromfile(path)
+    cfg.work_dir, cfg.experiment_name = str(work_dir), f'{path.stem}_again'
+    return cfg
+
+
+def test_a_test_knows_what_settings_a_probe_was_trained_with(small_config, tmp_path):
+    path = 'transfer/cifar/cifar10_vitt_attentive.py'
+    cfg = small_config(path, epochs=1)
+    merge_options(cfg, ['base_lr=0.3', 'model.head.num_queries=8'])
+    launch.train(cfg, pretrained='scratch')
+    (trained,) = records(tmp_path / 'run')
+    version = '1; base_lr=0.3; model.head.num_queries=8'
+    assert trained['protocol'] == dict(name='efficient-probing-1e', version=version)
+    cfg = small_config(path, tmp_path / 'test', epochs=1)
+    cfg.model.head.num_queries = 8
+    launch.test(cfg, str(tmp_path / 'run' / 'epoch_1.pth'))
+    (tested,) = records(tmp_path / 'test')
+    assert tested['protocol'] == trained['protocol']
+
+
+@pytest.mark.parametrize('probe', ['knn', 'linear', 'lbfgs'])
+def test_a_probe_is_not_tested_on_what_it_was_fitted_on(small_config, probe):
+    cfg = small_config(f'transfer/cifar/cifar10_vitt_{probe}.py')
+    cfg.test_dataloader.dataset.dataset.data_prefix = 'train'
+    with pytest.raises(DataError, match='48 of the 48 test images are training images'):
+        launch.test(cfg, 'scratch')
+
+
+@pytest.mark.parametrize(
+    'config, change, message',
+    [
+        ('attentive', {'val_dataloader.dataset.dataset.data_prefix': 'train'}, '48 of the 48 test'),
+        ('sweep', {'test_dataloader.dataset.dataset.data_prefix': 'train'}, '4 of the 48 test'),
+        (
+            'sweep',
+            {'val_dataloader.dataset.hold_out': 0.25},
+            '8 of the 12 held-out images are trai',
+        ),
+        ('finetune', {'val_dataloader.dataset.dataset.data_prefix': 'train'}, '48 of the 48 test'),
+    ],
+)
+def test_what_trains_is_not_validated_on_its_images(small_config, config, change, message):
+    cfg = small_config(f'transfer/cifar/cifar10_vitt_{config}.py')
+    cfg.model.backbone.arch.num_layers = 4
+    cfg.merge_from_dict(change)
+    with pytest.raises(DataError, match=message):
+        launch.train(cfg, pretrained='scratch')
+
+
+def test_a_test_on_the_training_images_says_so(small_config, tmp_path):
+    launch.train(small_config(FINETUNE, epochs=1), pretrained='scratch')
+    for split, told in (('train', 'training images'), ('test', 'test')):
+        cfg = small_config(FINETUNE, tmp_path / split, epochs=1)
+        cfg.test_dataloader.dataset.dataset.data_prefix = split
+        launch.test(cfg, str(tmp_path / 'run' / 'epoch_1.pth'))
+        (record,) = records(tmp_path / split)
+        assert record['dataset']['split'] == told
+
+
+def test_a_checkpoint_is_tested_on_the_classes_that_it_was_trained_on(
+    small_config, image_folder, tmp_path
+):
+    launch.train(small_config(FINETUNE, epochs=1), pretrained='scratch')
+    cfg = small_config(FINETUNE, tmp_path / 'test', epochs=1)
+    names = ('flower', 'one', 'temple', 'zero')
+    cfg.test_dataloader.dataset.dataset.data_root = folder_of(
+        image_folder, tmp_path / 'data', *names, renamed=dict(flower='yacht')
+    )
+    with pytest.raises(ConfigError, match=r'4 \(flower, .*the test images 4 \(one, '):
+        launch.test(cfg, str(tmp_path / 'run' / 'epoch_1.pth'))
 
 
 def test_best_checkpoints_say_the_epoch_they_are_of(small_config, tmp_path):

@@ -397,7 +397,7 @@ def test_validation_of_other_classes_is_refused(pretrained, small_config, tmp_pa
     for image in source.iterdir():
         shutil.copy(image, flat / 'images')
     cfg.val_dataloader.dataset.dataset.data_root = str(flat.parent)
-    with pytest.raises(ConfigError, match=r'4 \(flower, .*the validation images 1 \(images\)'):
+    with pytest.raises(ConfigError, match=r'4 \(flower, .*the test images 1 \(images\)'):
         launch.train(cfg, pretrained=str(pretrained / 'epoch_2.pth'))
 
 

@@ -1,6 +1,7 @@
 """Watching leaves no trace in a training, and reads what the probes would."""
 
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.stats import entropy
 from mixae.engine import launch
 from mixae.engine.hooks.sanity_check import undisturbed
 from mixae.engine.hooks.topk_accuracy import read_curve
-from mixae.errors import ConfigError
+from mixae.errors import ConfigError, DataError
 from mixae.evaluation.watching import WatchHook, draw_watched, rank_me
 
 KNN = 'configs/transfer/tiny_imagenet/vits_knn.py'
@@ -87,6 +88,17 @@ def test_generators_and_modes_are_put_back_even_after_an_error():
         raise KeyError
     assert (random.random(), np.random.rand(), torch.rand(1)) == expected
     assert [m.training for m in model.modules()] == [True, False, True]
+
+
+def test_a_probe_that_is_watched_is_not_tested_on_its_own_images(
+    small_config, image_folder, tmp_path
+):
+    shutil.copytree(image_folder / 'train', tmp_path / 'data' / 'train')
+    (tmp_path / 'data' / 'val').symlink_to(tmp_path / 'data' / 'train')
+    cfg = config(small_config, tmp_path / 'run', tmp_path / 'data', True)
+    cfg.train_dataloader.dataset.dataset.data_root = str(image_folder)
+    with pytest.raises(DataError, match='20 of the 20 test images are training images'):
+        launch.train(cfg)
 
 
 def test_rank_me_is_the_exponential_of_the_entropy_of_singular_values():

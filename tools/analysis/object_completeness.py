@@ -6,6 +6,7 @@ import argparse
 from mixae.engine.launch import read_config
 from mixae.engine.options import add_options_argument
 from mixae.engine.tool import run_tool
+from mixae.evaluation.analysis import check_different
 from mixae.evaluation.object_completeness import (
     describe,
     format_table,
@@ -30,6 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.out:
         check_output(args.out, ENDINGS)
+    check_different(args.checkpoint)
     config = read_config(args.config, args.cfg_options)
     rows = {}
     for checkpoint in args.checkpoint:

@@ -9,6 +9,7 @@ from mmengine.runner import BaseLoop, Runner
 
 from mixae.checkpoints.account import length_run
 from mixae.datasets.about import read_about
+from mixae.datasets.splits import classes_of, image_hashes, labels_of_images
 from mixae.engine.hooks.provenance import (
     ProvenanceHook,
     describe_backbone,
@@ -17,7 +18,7 @@ from mixae.engine.hooks.provenance import (
 )
 from mixae.errors import ConfigError, RecordError
 from mixae.registry import HOOKS
-from mixae.results.names import is_undefined, unit_of
+from mixae.results.names import TASKS, is_undefined, unit_of
 from mixae.results.record import (
     SUFFIX,
     RunRecord,
@@ -40,7 +41,7 @@ class RunRecordHook(Hook):
     resumed.
 
     The config says what cannot be read off the run: ``task``, ``protocol`` (name and version; the
-    number of epochs or iterations is appended),
+    number of epochs or iterations is appended, and for a probe what an override changes),
     ``data_about`` (name, description, split) and ``budget``. A description that is None is read
     from ``dataset.json`` in the data root, which our tools/datasets write. What was pre-trained,
     and at what cost, comes out of the checkpoint, by way of :class:`ProvenanceHook`.
@@ -169,6 +170,9 @@ class RunRecordHook(Hook):
                 extra |= getattr(loop, 'extra', {})
         # A protocol made shorter by an override, or by a stop, is another protocol in every table.
         length = length_run(account)
+        # So is one of other settings, here or where the checkpoint was trained.
+        changed = {**(account.get('changed') or {}), **(cfg.protocol.get('changed') or {})}
+        version = '; '.join([str(cfg.protocol.version), *(f'{k}={v}' for k, v in changed.items())])
         task = 'scratch' if cfg.task == 'finetune' and not origin else cfg.task
         fixed = task in ('linear', 'attentive', 'knn') or cfg.model.backbone.get('frozen', False)
         nothing = 'random' if fixed else 'scratch'
@@ -178,7 +182,7 @@ class RunRecordHook(Hook):
             task=task,
             protocol=dict(
                 name='-'.join(filter(None, (cfg.protocol.name, length))),
-                version=cfg.protocol.version,
+                version=version,
             ),
             method=origin['method'] if origin else nothing,
             variant=origin['variant'] if origin else {},
@@ -186,9 +190,10 @@ class RunRecordHook(Hook):
             dataset=dict(
                 name=about.name,
                 description=about.get('description') or _description(runner),
-                split=about.get('split', 'test'),
+                split=_split(runner, about, account),
                 n_train=_size(runner, 'train') or account.get('n_train'),
                 n_test=_size(runner, 'test'),
+                **_classes_tested(runner),
             ),
             metrics={name: metric(value, *unit_of(name)) for name, value in values.items()},
             seed=runner.seed,
@@ -244,6 +249,27 @@ def _size(runner: Runner, split: str) -> int | None:
     """Images of the training or test split, or None where the run has not loaded it."""
     dataset = _dataset(runner, split)
     return None if dataset is None else len(dataset)
+
+
+def _split(runner: Runner, about: dict, account: dict) -> str:
+    """The split of the test images; where the checkpoint was trained on some, it says that."""
+    trained = set(account.get('images') or ())
+    if trained and not trained.isdisjoint(image_hashes(_dataset(runner, 'test'))):
+        runner.logger.warning(
+            'The checkpoint was trained on some of the test images: its record says so.'
+        )
+        return 'training images'
+    return about.get('split', 'test')
+
+
+def _classes_tested(runner: Runner) -> dict:
+    """How many classes have a test image, as an entry of a classifier's record: if not all have."""
+    task = TASKS.get(runner.cfg.task)
+    if task is None or task.index != 'Image Classification':
+        return {}
+    dataset = _dataset(runner, 'test')
+    tested = len(set(labels_of_images(dataset)))
+    return dict(n_classes_tested=tested) if 0 < tested < len(classes_of(dataset.metainfo)) else {}
 
 
 def _description(runner: Runner) -> str | None:

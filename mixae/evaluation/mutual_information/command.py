@@ -16,6 +16,7 @@ from mmpretrain.models import MAE
 from torch import Tensor, nn
 
 from mixae.checkpoints.whole_models import load_model
+from mixae.datasets.splits import check_splits
 from mixae.derive import derive
 from mixae.derive.components import is_model
 from mixae.derive.values import check_number, check_seed
@@ -165,7 +166,7 @@ class Reader:
         groups (int): G.
 
     Raises:
-        DataError: A split with fewer images than a batch.
+        DataError: A split with fewer images than a batch; test images that are training images.
     """
 
     def __init__(self, model: nn.Module, data: Config, protocol: Protocol, groups: int) -> None:
@@ -182,6 +183,7 @@ class Reader:
                     f'{name} has {len(loader.dataset)} images: the estimators need a batch of '
                     f'{protocol.batch_size} at least; lower --batch-size.'
                 )
+        check_splits(*(loader.dataset for loader in self.loaders.values()))
         self.coordinates = PatchCoordinates(model.head.patchify, protocol.components)
         self.coordinates.fit(lambda: self.images('train_features'))
 

@@ -12,6 +12,7 @@ from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.read import read_checkpoint
 from mixae.checkpoints.whole_models import load_frozen_encoder, load_model
 from mixae.datasets.pair_loader import build_pair_loader
+from mixae.datasets.splits import check_splits
 from mixae.derive import derive
 from mixae.derive.components import is_model
 from mixae.engine.hooks.provenance import describe_backbone, peak_memory_bytes
@@ -69,6 +70,7 @@ def table_4(
         CheckpointError: A checkpoint that does not fit, an i-MAE that was distilled from another
             teacher, or one that was distilled in the row without distillation.
         ConfigError: Another model than an i-MAE, or a data config without the two splits.
+        DataError: Test images that are training images.
     """
     if folder is not None:
         check_folder(folder)
@@ -89,6 +91,7 @@ def table_4(
             build_pair_loader(data[name], PAIRS, protocol.same_class_ratio, protocol.seed)
             for name in SPLITS
         )
+    check_splits(fit_loader.dataset, test_loader.dataset)
     started = time.perf_counter()
     results = linear_separability(models, encoder, preprocessor, fit_loader, test_loader, protocol)
     if folder is not None:

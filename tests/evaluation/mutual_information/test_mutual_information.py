@@ -212,6 +212,10 @@ def test_what_does_not_belong_together_is_refused(study):
         mutual_information(configs['mae'], mae, data, Protocol(batch_size=32))
     with pytest.raises(ConfigError, match='train_features'):
         mutual_information(configs['mae'], mae, configs['mae'], QUICK)
+    same = deepcopy(data)
+    same.test_dataloader.dataset.dataset.data_prefix = 'train'
+    with pytest.raises(DataError, match='24 of the 24 test images are training images'):
+        mutual_information(configs['mae'], mae, same, QUICK)
     with pytest.raises(CheckpointError, match='no checkpoint at'):
         mutual_information(configs['mae'], 'absent.pth', data, QUICK)
     with pytest.raises(ConfigError, match='steps=0'):

@@ -1,11 +1,12 @@
 """Table 4 from configs and checkpoints."""
 
 import hashlib
+from copy import deepcopy
 
 import pytest
 import torch
 
-from mixae.errors import CheckpointError, ConfigError
+from mixae.errors import CheckpointError, ConfigError, DataError
 from mixae.evaluation.separability.command import format_table, name_rows, table_4
 from mixae.evaluation.separability.protocol import Protocol
 from mixae.results.record import read_records
@@ -50,6 +51,14 @@ def test_table_4_from_configs_and_checkpoints_with_records(trained, tmp_path):
     assert record['pretraining']['checkpoint'] == 'imae.pth'
     with pytest.raises(ConfigError, match='train_features'):
         table_4(config, [imae], mae, config, Protocol())
+
+
+def test_a_lasso_is_not_measured_on_what_it_was_fitted_on(trained):
+    root, config, data = trained
+    same = deepcopy(data)
+    same.test_dataloader.dataset.dataset.data_prefix = 'train'
+    with pytest.raises(DataError, match='16 of the 16 test images are training images'):
+        table_4(config, [str(root / 'imae.pth')], str(root / 'mae.pth'), same, Protocol())
 
 
 def test_rows_and_teacher_must_belong_together(trained, tmp_path):
