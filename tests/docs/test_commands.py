@@ -212,8 +212,12 @@ def checkout(tmp_path, image_folder):
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     (tmp_path / 'docs').symlink_to(ROOT / 'docs')
     (tmp_path / 'data').mkdir()
-    for name in ('cifar10', 'flowers'):
-        (tmp_path / 'data' / name).symlink_to(image_folder)
+    (tmp_path / 'data' / 'flowers').symlink_to(image_folder)
+    for split in ('train', 'test'):  # of ten classes
+        (tmp_path / 'data' / 'cifar10' / split).mkdir(parents=True)
+        kinds = sorted((image_folder / split).iterdir())
+        for label in range(10):
+            (tmp_path / 'data' / 'cifar10' / split / str(label)).symlink_to(kinds[label % 4])
     return tmp_path
 
 
@@ -260,7 +264,7 @@ def test_the_transfer_commands_of_the_readme_run(checkout):
 def test_the_example_of_a_transfer_task_runs(checkout):
     page = ROOT / 'docs' / 'adding_a_transfer_task.md'
     (checkout / 'configs' / 'flowers_linear.py').write_text(blocks(page, 'python')[0])
-    run_small(['tools/train.py', 'configs/mixedae/vitt_cifar10_2000e.py'], checkout)
+    run_small(['tools/train.py', 'configs/mae/vitt_cifar10_2000e.py'], checkout)
     last_epoch_is_first(checkout)
     for words in commands(page):
         out = run_small(words, checkout)
