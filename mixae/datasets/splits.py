@@ -78,6 +78,16 @@ def check_same_classes(trained: Sequence, tested: Sequence, what: str = 'classes
     )
 
 
+def check_same_labels(trained, tested) -> None:
+    """Make sure that two data sets number the same classes, and the same folders, alike.
+
+    Raises:
+        ConfigError: Classes, or their folders, that differ.
+    """
+    check_same_classes(*(classes_of(getattr(one, 'metainfo', None)) for one in (trained, tested)))
+    check_same_classes(_folders(trained), _folders(tested), 'folders')
+
+
 def check_splits(trained, tested, what: Sequence[str] = ('training', 'test')) -> None:
     """Make sure that a data set can test what was fitted on another.
 
@@ -89,8 +99,7 @@ def check_splits(trained, tested, what: Sequence[str] = ('training', 'test')) ->
         ConfigError: Classes, or their folders, that differ.
         DataError: Images that are in both.
     """
-    check_same_classes(*(classes_of(getattr(one, 'metainfo', None)) for one in (trained, tested)))
-    check_same_classes(_folders(trained), _folders(tested), 'folders')
+    check_same_labels(trained, tested)
     wanted = set(image_keys(tested))
     common = sorted(wanted.intersection(image_keys(trained)))
     if common:

@@ -28,6 +28,7 @@ from mixae.datasets.checks import check_dataset, loading
 from mixae.datasets.guard import guard
 from mixae.datasets.splits import (
     check_same_classes,
+    check_same_labels,
     check_several_classes,
     check_splits,
     classes_of,
@@ -201,7 +202,9 @@ class MixaeRunner(Runner):
         loop = super().build_val_loop(loop)
         guard(loop.dataloader.dataset, replace=False)  # another image would be another result
         if isinstance(self._train_loop, BaseLoop):
-            check_splits(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
+            # A detector or segmentor may be tried on its own images; its record says so.
+            check = check_splits if self._classifies else check_same_labels
+            check(self._train_loop.dataloader.dataset, loop.dataloader.dataset)
         self._check_data(loop.dataloader.dataset, 'validation')
         return loop
 
@@ -214,9 +217,13 @@ class MixaeRunner(Runner):
     def _check_data(self, dataset, what: str) -> None:
         """Heads have its classes, and a classifier sees several of them."""
         check_classes(self.model, dataset)
-        model = self.model.module if is_model_wrapper(self.model) else self.model
-        if isinstance(model, BaseClassifier):
+        if self._classifies:
             check_several_classes(dataset, what)
+
+    @property
+    def _classifies(self) -> bool:
+        model = self.model.module if is_model_wrapper(self.model) else self.model
+        return isinstance(model, BaseClassifier)
 
     def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
         """As mmengine's; a model with nothing to train has no gradients to share, and stays."""

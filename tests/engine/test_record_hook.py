@@ -330,6 +330,15 @@ def test_the_ap_of_sizes_that_do_not_occur_is_undefined(trained):
 
 
 @pytest.mark.dense
+@pytest.mark.parametrize('split, told', [('train', 'training images'), ('test', 'test')])
+def test_a_detector_that_is_tried_on_its_own_images_says_so(scenes, tmp_path, split, told):
+    options = {f'{name}_dataloader.dataset.split': split for name in ('val', 'test')}
+    launch.train(detector(scenes, tmp_path, **options), pretrained='scratch')
+    (record,) = records(tmp_path)
+    assert record['dataset']['split'] == told
+
+
+@pytest.mark.dense
 def test_predictions_that_are_only_written_leave_no_record(trained, scenes, tmp_path):
     checkpoint, _ = trained
     options = {

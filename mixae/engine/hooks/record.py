@@ -252,11 +252,13 @@ def _size(runner: Runner, split: str) -> int | None:
 
 
 def _split(runner: Runner, about: dict, account: dict) -> str:
-    """The split of the test images; where the checkpoint was trained on some, it says that."""
-    trained = set(account.get('images') or ())
-    if trained and not trained.isdisjoint(image_hashes(_dataset(runner, 'test'))):
+    """The split of the test images; where the model was trained on some, it says that."""
+    trained = account.get('images') or ()
+    if isinstance(runner._train_loop, BaseLoop):
+        trained = image_hashes(_dataset(runner, 'train'))
+    if trained and not set(trained).isdisjoint(image_hashes(_dataset(runner, 'test'))):
         runner.logger.warning(
-            'The checkpoint was trained on some of the test images: its record says so.'
+            'The model was trained on some of the test images: its record says so.'
         )
         return 'training images'
     return about.get('split', 'test')
