@@ -1,4 +1,5 @@
-# The settings of the demo, chosen on the last part of the training split: no test picture is seen.
+# The settings of the demo and of the attentive probe, chosen on the last part of the training
+# split: no test picture is seen.
 _base_ = ['demo.py']
 title = 'Digit scenes: the settings of the demo, on a validation part of the training split'
 _pictures = {
@@ -9,13 +10,14 @@ _pictures = {
 _scenes = {'val_dataloader.dataset.split': 'train', 'val_dataloader.dataset.indices': -150}
 
 
-def _row(kind: str, epochs: int) -> dict:
-    lengths = {'train_cfg.max_epochs': epochs, 'protocol.name': f'{kind}-validation'}
+def _row(kind: str, epochs: int, **options) -> dict:
+    told = '-'.join(['validation', *(f'{key}-{value}' for key, value in options.items())])
+    options |= {'train_cfg.max_epochs': epochs, 'protocol.name': f'{kind}-{told}'}
     return dict(
         tool='train',
         config=f'configs/transfer/digit_scenes/vitmini_{kind}.py',
-        only=['mae', 'mixedae', 'scratch'],
-        options={**(_pictures if kind == 'finetune' else _scenes), **lengths},
+        only=['mae'] if kind == 'attentive' else ['mae', 'mixedae', 'scratch'],
+        options={**(_pictures if kind in ('finetune', 'attentive') else _scenes), **options},
     )
 
 
@@ -28,7 +30,11 @@ evaluate = dict(
     detection_2e=_row('detection', 2),
     segmentation_1e=_row('segmentation', 1),
     segmentation_2e=_row('segmentation', 2),
+    **{
+        f'attentive_{rate}': _row('attentive', 20, base_lr=rate)
+        for rate in (0.1, 0.4, 1.6, 3.2, 6.4)
+    },
 )
 pictures = dict(_delete_=True)
-columns = ['finetune', 'box_ap50', 'mask_ap50', 'miou', 'images_seen']
+columns = ['finetune', 'box_ap50', 'mask_ap50', 'miou', 'attentive', 'images_seen']
 checks = dict(_delete_=True, topk_isolates=dict())
