@@ -55,11 +55,11 @@ def start(tmp_path):
     """Starts tools/NAME with arguments and options; what is left at the end of a test is killed."""
     started = []
 
-    def run(name: str, *args, options: dict | None = None, port: int | None = None) -> Started:
+    def run(name: str, *args, options: dict | None = None, **environ: str) -> Started:
         one = Started(
             tool_command(name, *args, options=options),
             tmp_path / f'output_{len(started)}.txt',
-            tool_environ(PORT=str(port)) if port else tool_environ(),
+            tool_environ(**environ),
         )
         started.append(one)
         return one

@@ -11,6 +11,7 @@ import torch
 
 from mixae.checkpoints.read import read_checkpoint
 from tests.processes import gone
+from tests.tools import ROOT
 
 MAE = 'configs/mae/vitt_cifar10_2000e.py'
 pytestmark = pytest.mark.slow
@@ -88,11 +89,32 @@ def test_an_error_of_the_config_is_the_last_line(start, options, tmp_path):
     assert run.output.count('error:') == 1 and 'Traceback' not in run.output
 
 
+DEFECT = """
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class Defect(Hook):
+    def after_train_iter(self, runner, batch_idx, **kwargs):
+        if batch_idx == 1:
+            raise TypeError('a defect')
+"""
+
+
 def test_a_defect_keeps_its_traceback(start, options, tmp_path):
-    options['default_hooks.checkpoint.intervall'] = 1
-    run = start('dist_train.sh', MAE, 2, '--work-dir', tmp_path / 'run', options=options)
+    (tmp_path / 'defect.py').write_text(DEFECT)
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"_base_ = ['{ROOT / MAE}']\n"
+        "custom_imports = dict(imports=['defect'])\n"
+        "custom_hooks = [dict(type='Defect')]\n"
+    )
+    path = f'{ROOT}:{tmp_path}'
+    to = ('--work-dir', tmp_path / 'run')
+    run = start('dist_train.sh', config, 2, *to, options=options, PYTHONPATH=path)
     assert run.end() == 1
-    assert re.match(r'(\[rank\d\]: )?TypeError: ', run.last_line())
+    assert re.match(r'(\[rank\d\]: )?TypeError: a defect', run.last_line())
+    assert 'Traceback' in run.output
 
 
 def test_ctrl_c_ends_in_one_line(two):
@@ -136,7 +158,7 @@ def test_a_port_that_is_taken_is_named(start, options, tmp_path):
         other.listen()
         port = other.getsockname()[1]
         run = start(
-            'dist_train.sh', MAE, 2, '--work-dir', tmp_path / 'run', options=options, port=port
+            'dist_train.sh', MAE, 2, '--work-dir', tmp_path / 'run', options=options, PORT=str(port)
         )
         assert run.end() == 1
     assert run.last_line() == (
