@@ -1,6 +1,7 @@
 """The peers compute one loss; a difference stops the benchmark."""
 
 import importlib.util
+import json
 import math
 import random
 import sys
@@ -96,3 +97,20 @@ def test_another_loss_or_checkout_is_refused(peers):
         peers.same_loss(models, data)
     with pytest.raises(ConfigError, match='nowhere: no models_mae.py'):
         peers.build_facebook(models['mixae'], cfg, 'nowhere')
+
+
+@pytest.mark.parametrize('run', ['', '_repeat'])
+def test_the_table_is_that_of_the_committed_results(peers, run):
+    readme = (BENCHMARKS / 'README.md').read_text()
+    files = [f'cpu_epyc_peers_{precision}{run}.json' for precision in ('bf16', 'fp32')]
+    results = [json.loads((BENCHMARKS / 'results' / file).read_text()) for file in files]
+    rows = {name: [one['peers'][name] for one in results] for name in results[0]['peers']}
+    if 'ibot' in rows:
+        rows['MixedAE to iBOT'] = [
+            {f'ratio_{k}': v for k, v in one['mixedae_over_ibot'].items()} for one in results
+        ]
+    del rows['mixae']
+    clocks = ('cpu', 'wall')
+    for name, row in rows.items():
+        cells = [peers.steps.show(one[f'ratio_{clock}']) for one in row for clock in clocks]
+        assert f'| {name} | {" | ".join(cells)} |' in readme, name
