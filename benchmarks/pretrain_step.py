@@ -322,6 +322,11 @@ def ratios(times: dict, name: str, to: str = 'mae', clock: str = 'wall') -> dict
     return spread(np.divide(times[name][clock], times[to][clock]))
 
 
+def show(ratio: dict[str, float]) -> str:
+    """A spread as text."""
+    return f'{ratio["median"]:.3f} [{ratio["q1"]:.3f}, {ratio["q3"]:.3f}]'
+
+
 def predict_imae(times: dict, clock: str = 'wall') -> np.ndarray:
     """What i-MAE's step should take by the arithmetic, for each round, in seconds.
 
@@ -473,9 +478,6 @@ def table(result: dict, device: str) -> str:
     head += ['peak MB', 'to MAE'] if memory else []
     rows = [head, ['---'] + ['---:'] * (len(head) - 1)]
     mae = result['methods']['mae']
-
-    def show(ratio: dict) -> str:
-        return f'{ratio["median"]:.3f} [{ratio["q1"]:.3f}, {ratio["q3"]:.3f}]'
 
     for method, row in result['methods'].items():
         cells = [LABELS[method], f'{row["seconds"]["median"] * 1e3:.1f}']
