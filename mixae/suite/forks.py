@@ -48,6 +48,31 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def start_child(words: Sequence[str], **options) -> subprocess.Popen:
+    """Start a process that ends with this one, in a session of its own.
+
+    Ctrl-C is for this process alone, and waits until the other has started: Python drops what the
+    handler of a signal raises in the callbacks that it runs around a fork.
+
+    Args:
+        words (Sequence[str]): The command.
+        **options: Of ``subprocess.Popen``.
+    """
+    parent = os.getpid()
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    )
+
+    def in_child() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        die_with(parent)
+
+    try:
+        return subprocess.Popen(words, start_new_session=True, preexec_fn=in_child, **options)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class Fork:
     """A run that is a fork: what a suite asks of a :class:`subprocess.Popen`."""
 
@@ -84,22 +109,19 @@ class Forks:
     """
 
     def __init__(self, environ: Mapping[str, str], modules: Sequence[str] = MODULES) -> None:
-        suite = os.getpid()
         self._running: dict[int, Fork] = {}
         # Of this kind of socket, a message arrives whole.
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             # -P: packages are found where a tool finds them, not in the current folder.
             words = [sys.executable, '-P', '-m', 'mixae.suite.forks', str(theirs.fileno())]
-            self._server = subprocess.Popen(
+            self._server = start_child(
                 [*words, *modules],
                 env=environ,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                preexec_fn=lambda: die_with(suite),
             )
 
     def __enter__(self) -> 'Forks':

@@ -19,7 +19,7 @@ from mixae.errors import MixaeError, SuiteError
 from mixae.files import lock_folder
 from mixae.results.compare import leading_metric
 from mixae.results.record import read_record
-from mixae.suite.forks import MODULES, Fork, Forks, die_with
+from mixae.suite.forks import MODULES, Fork, Forks, start_child
 from mixae.suite.plan import ROOT, Run
 from mixae.suite.progress import Display, duration, fraction_done, tail
 from mixae.suite.read import check_whole
@@ -143,12 +143,13 @@ def start_process(
         if folder.is_done(run):
             raise SuiteError(f'{run.title} has been done meanwhile.')
         folder.begin(run)
-        words, suite = command(folder, run, launcher), os.getpid()
+        words = command(folder, run, launcher)
         with open(folder.log(run), 'wb') as log:
             log.write(f'$ {shlex.join(words)}\n'.encode())
             log.flush()
             popen = forks and run.gpus == 1 and forks.start(words, lock.fileno(), log.fileno())
-            popen = popen or subprocess.Popen(
+            # Ctrl-C is for the suite, which ends its runs itself.
+            popen = popen or start_child(
                 words,
                 env=environment(run, machine, slot, launcher),
                 # The lock is held for as long as any process of the run lives. Of what it
@@ -157,8 +158,6 @@ def start_process(
                 stdin=lock,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for the suite, which ends its runs itself
-                preexec_fn=lambda: die_with(suite),
             )
     return Process(run, popen, time.monotonic(), slot)
 

@@ -169,3 +169,22 @@ def test_forks_compute_the_same_bits(tmp_path, monkeypatch):
         found.append(bits(tmp_path / name))
         monkeypatch.setattr('mixae.suite.run.forking', lambda *_: None)
     assert_same(*found)
+
+
+def test_ctrl_c_is_not_lost_while_a_process_starts():
+    """Python drops what a handler raises in the callbacks around a fork."""
+    code = (
+        'import os, signal, time\n'
+        'from mixae.suite.forks import start_child\n'
+        'signal.signal(signal.SIGINT, signal.default_int_handler)\n'
+        'def press():\n'
+        '    os.kill(os.getpid(), signal.SIGINT)\n'
+        '    time.sleep(0.01)\n'
+        'os.register_at_fork(after_in_parent=press)\n'
+        'try:\n'
+        "    start_child(['true'])\n"
+        'except KeyboardInterrupt:\n'
+        "    print('heard')\n"
+    )
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == 'heard\n', done.stderr
