@@ -103,10 +103,12 @@ def check_type(one: Component) -> None:
         ConfigError: Names the type and the nearest that there are.
     """
     if one.cls is None and (not one.path.startswith('model.') or _KNOWN.search(one.path)):
-        raise ConfigError(
-            f'{one.path}.type={one.options["type"]!r} is no registered class'
-            f'{nearest(str(one.options["type"]).split(".")[-1], one.known)}'
-        )
+        given = str(one.options['type'])
+        scoped = [name for name in one.known if name.split('.')[-1] == given.split('.')[-1]]
+        near = nearest(given.split('.')[-1], (name.split('.')[-1] for name in one.known))
+        if scoped:  # the class of another library: `default_scope` is not its
+            near = f'; did you mean {" or ".join(scoped)}?'
+        raise ConfigError(f'{one.path}.type={given!r} is no registered class{near}')
 
 
 # Of a run's processes and of the optimiser: what takes no part in the registries.

@@ -64,7 +64,7 @@ class Component:
 
     @property
     def known(self) -> list[str]:
-        """The names that ``type`` could have here."""
+        """The names that ``type`` could have here, those of libraries as 'mmdet.FPN'."""
         return [name for one in self.registries for name in _names(one)]
 
     @property
@@ -116,5 +116,6 @@ def is_model(cfg: Config, cls: type) -> bool:
 
 
 def _names(registry: Registry) -> list[str]:
+    scoped = [f'{registry.scope}.{name}' for name in registry.module_dict]
     children = [name for child in registry.children.values() for name in _names(child)]
-    return [*registry.module_dict, *children]
+    return [*(scoped if registry.parent else registry.module_dict), *children]

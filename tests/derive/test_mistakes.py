@@ -99,6 +99,7 @@ MISTAKES = [
         'model.head.loss.type=PixelReconstructionLos',
         r'did you mean PixelReconstructionLoss',
     ),
+    (PRETRAIN, 'model.type=MaskRCNN', r"model\.type='MaskRCNN' .*did you mean mmdet\.MaskRCNN\?"),
     (PRETRAIN, 'default_scope=mmpretrian', r'default_scope.*did you mean mmpretrain'),
     (PRETRAIN, 'log_level=foo', r'log_level=.foo.*WARNING'),
     (IMAE, 'model.distill.wieght=1', r'model\.distill\.wieght.*weight'),
