@@ -164,8 +164,8 @@ class ColumnKind:
 
     @property
     def is_result(self) -> bool:
-        """Whether it is of an evaluation, not a cost or what was watched in pre-training."""
-        return not self.is_cost and self.tasks != ('pretrain',)
+        """Whether more or less of it is better: no cost, no analysis of what an encoder holds."""
+        return not self.is_cost and self.tasks not in (('pretrain',), ('mutual_information',))
 
 
 _TOP1 = ('accuracy/top1', 'top1', 'accuracy')

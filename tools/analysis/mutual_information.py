@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure two lower bounds of the mutual information of encoded tokens and masked patches."""
+"""Estimate in two ways the mutual information of encoded tokens and masked patches."""
 
 import argparse
 from dataclasses import asdict

@@ -1,6 +1,7 @@
 """Mutual information of a pre-training checkpoint's tokens and masked patches, with a record.
 
-Shape legend: B images, G images a group, L patches an image, V visible patches an image.
+Shape legend: B images, G images per group, L patches per image, V visible patches per image,
+k coordinates of a patch.
 """
 
 import time
@@ -34,9 +35,11 @@ from mixae.evaluation.analysis import (
     resolve,
 )
 from mixae.evaluation.mutual_information.estimators import (
+    MIXTURE_PATCHES,
     Batch,
     InformationProbe,
     PatchCoordinates,
+    PatchMarginal,
     fit_probe,
     measure,
 )
@@ -55,11 +58,11 @@ SPLITS = ('train_features', 'test_dataloader')  # what the probe is fitted and m
 
 @dataclass(frozen=True)
 class Protocol:
-    """How the bounds are measured; all of it is ours.
+    """How information is estimated; all of it is ours.
 
     Attributes:
         steps (int): Of fitting the probe.
-        batch_size (int): Images a step; the ceiling of InfoNCE follows from it.
+        batch_size (int): Images per step; the ceiling of InfoNCE follows from it.
         components (int): Principal components of a patch that are predicted.
         seed (int): Of masks, the order of images and the probe.
 
@@ -87,7 +90,7 @@ def mutual_information(
     folder: str | Path | None = None,
     budget: str | None = None,
 ) -> dict[str, float]:
-    """Both bounds of one checkpoint, and a run record.
+    """Both estimates of one checkpoint, and a run record.
 
     Args:
         config (Config): The pre-training config of an MAE or a :class:`MixedAE`, as it was trained.
@@ -99,7 +102,7 @@ def mutual_information(
         budget (str, optional): In words, for the record.
 
     Returns:
-        dict: As :func:`measure`.
+        dict: As :func:`measure`, and the same of training images with ``train_`` before the name.
 
     Raises:
         ConfigError: Another model, a mask ratio that leaves no group, a data config without the
@@ -130,9 +133,13 @@ def mutual_information(
     reader = Reader(model, data, protocol, groups)
     started = time.perf_counter()
     L, width = model.backbone.num_patches, model.backbone.embed_dims
-    probe = InformationProbe(width, L, protocol.components, groups).to(device)
+    torch.manual_seed(protocol.seed)  # a model that draws more gives no other probe
+    probe = InformationProbe(width, L, reader.marginal(), groups).to(device)
     fit_probe(probe, islice(reader.endless(protocol.seed), protocol.steps), protocol.steps)
     found = measure(probe, reader.batches('test_dataloader', protocol.seed))
+    length = len(reader.loaders['test_dataloader'])
+    seen = measure(probe, islice(reader.batches('train_features', protocol.seed), length))
+    found |= {f'train_{name}': seen[name] for name in ('barber_agakov', 'infonce')}
     found |= dict(variance_kept=reader.coordinates.share, groups=groups)
     if folder is not None:
         record = analysis_record(
@@ -143,7 +150,7 @@ def mutual_information(
             protocol=describe_protocol('patch-information', protocol),
             dataset=describe_data(data, *(len(reader.loaders[name].dataset) for name in SPLITS)),
             metrics={
-                # More of it makes the pretext task easier: the papers take less for better.
+                # The papers take less for better; no table ranks rows by it.
                 name: metric(found[name], 'nats', higher_is_better=False)
                 for name in ('barber_agakov', 'infonce', 'ceiling')
             },
@@ -170,7 +177,7 @@ class Reader:
     """
 
     def __init__(self, model: nn.Module, data: Config, protocol: Protocol, groups: int) -> None:
-        self.model, self.groups = model, groups
+        self.model, self.groups, self.seed = model, groups, protocol.seed
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             self.preprocessor = MODELS.build(data.model.data_preprocessor).to(find_device())
         sampler = dict(type='DefaultSampler', shuffle=True)
@@ -186,6 +193,16 @@ class Reader:
         check_splits(*(loader.dataset for loader in self.loaders.values()))
         self.coordinates = PatchCoordinates(model.head.patchify, protocol.components)
         self.coordinates.fit(lambda: self.images('train_features'))
+
+    def marginal(self) -> PatchMarginal:
+        """The density of patches of random training images."""
+        found, count = [], 0
+        for inputs in self.images('train_features'):
+            found.append(self.coordinates(inputs).flatten(0, 1))
+            count += len(found[-1])
+            if count >= MIXTURE_PATCHES:
+                break
+        return PatchMarginal(torch.cat(found)[:MIXTURE_PATCHES], self.seed)
 
     def images(self, split: str) -> Iterator[Tensor]:
         """Normalised images, (B, 3, H, W)."""
@@ -216,15 +233,17 @@ class Reader:
 def describe(protocol: Protocol, found: dict) -> str:
     """What was measured, in words."""
     return (
-        f'Nats a masked patch, {protocol.components} principal components '
+        f'Nats per masked patch, {protocol.components} principal components '
         f'({100 * found["variance_kept"]:.0f} % of the variance), mean over {found["images"]} '
         f'held-out images in groups of {found["groups"]}; probe of {protocol.steps} steps of '
-        f'{protocol.batch_size} images; seed {protocol.seed}'
+        f'{protocol.batch_size} images (on training images: Barber-Agakov '
+        f'{found["train_barber_agakov"]:.2f}, InfoNCE {found["train_infonce"]:.2f}); '
+        f'seed {protocol.seed}'
     )
 
 
 def format_table(rows: dict[str, dict], notes: str) -> str:
-    """Bounds by name, in Markdown; the errors are standard errors over images."""
+    """Estimates by name, in Markdown; the errors are standard errors over groups of images."""
     lines = ['| Encoder | Barber-Agakov | InfoNCE | ceiling (log N) |', '|---|---:|---:|---:|']
     lines += [
         f'| {name} | {row["barber_agakov"]:.3f} ± {row["barber_agakov_error"]:.3f} '

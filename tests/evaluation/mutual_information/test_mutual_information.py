@@ -1,7 +1,8 @@
-"""Bounds on mutual information, where the truth is known and from configs and checkpoints."""
+"""Estimates of mutual information, where the truth is known and from configs and checkpoints."""
 
 import math
 from copy import deepcopy
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -16,9 +17,11 @@ from mixae.engine.options import merge_options
 from mixae.errors import CheckpointError, ConfigError, DataError
 from mixae.evaluation.mutual_information.command import Protocol, format_table, mutual_information
 from mixae.evaluation.mutual_information.estimators import (
+    MIXTURE,
     Batch,
     InformationProbe,
     PatchCoordinates,
+    PatchMarginal,
     fit_probe,
     measure,
 )
@@ -51,17 +54,80 @@ def check_on_gaussians(correlation, components=4, steps=600, batch_size=128, ima
     """:func:`measure` on Gaussians, with the ``truth`` beside it."""
     torch.manual_seed(0)
     batches = gaussian_batches(correlation, components, batch_size, seed=0)
-    width = next(batches).tokens_BnD.shape[-1]
-    probe = InformationProbe(width, 4, components, groups=4)
-    fit_probe(probe, batches, steps)
-    held_out = (next(batches) for _ in range(images // batch_size))
     truth = -components / 2 * math.log(1 - correlation**2)
-    return dict(truth=truth, **measure(probe, held_out))
+    return dict(truth=truth, **fit_and_measure(batches, steps, images // batch_size))
+
+
+def fit_and_measure(batches, steps, length):
+    first = next(batches)
+    patches = torch.cat([batch.patches_BLk for batch in islice(batches, 60)]).flatten(0, 1)
+    probe = InformationProbe(first.tokens_BnD.shape[-1], 4, PatchMarginal(patches), groups=4)
+    fit_probe(probe, batches, steps)
+    return measure(probe, islice(batches, length))
+
+
+def clusters(batch_size, tells, seed=0):
+    """Patches of three narrow clusters; the token tells which, or nothing. log 3 nats, or 0.
+
+    No Gaussian describes the patches: one in place of their density would find 5 nats in nothing.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    centres = torch.tensor([[-1.2, 0.0], [0.0, 1.2], [1.2, -1.2]])
+    while True:
+        cluster_B = torch.randint(3, (batch_size,), generator=generator)
+        noise_BLk = torch.randn(batch_size, 4, 2, generator=generator)
+        patches_BLk = centres[cluster_B][:, None] + 0.05 * noise_BLk
+        token_B = cluster_B if tells else torch.randint(3, (batch_size,), generator=generator)
+        tokens_BnD = torch.zeros(batch_size, 2, 16)
+        tokens_BnD[torch.arange(batch_size), 1, token_B] = 1.0
+        yield Batch(tokens_BnD, torch.zeros(batch_size, 1, dtype=torch.long), patches_BLk)
+
+
+@pytest.mark.parametrize('tells, truth', [(True, math.log(3)), (False, 0.0)])
+def test_patches_that_no_gaussian_describes(tells, truth):
+    torch.manual_seed(0)
+    found = fit_and_measure(clusters(64, tells), steps=80, length=40)
+    for name in ('barber_agakov', 'infonce'):
+        assert found[name] == pytest.approx(truth, abs=0.1)
+
+
+def test_the_marginal_is_scikit_learns_mixture():
+    from sklearn.mixture import GaussianMixture
+
+    patches = torch.randn(500, 3, generator=torch.Generator().manual_seed(0)) * 2 + 1
+    marginal = PatchMarginal(patches, seed=1)
+    mixture = GaussianMixture(MIXTURE, reg_covar=1e-3, tol=1e-4, max_iter=200, random_state=1)
+    mixture.fit(patches.double().numpy())
+    found = marginal.log_density(marginal.whiten(patches[:, None]))[:, 0]
+    expected = torch.from_numpy(mixture.score_samples(patches.double().numpy())).float()
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_a_changed_component_is_the_density_of_its_gaussian():
+    """Where one component has all the weight, of the mean and variances that were asked for."""
+    marginal = PatchMarginal(torch.randn(200, 2, generator=torch.Generator().manual_seed(0)))
+    x = torch.tensor([[[0.3, -0.4]]])
+    logit = torch.full((1, 1, MIXTURE), -1e4)
+    logit[..., 5] = 1e4
+    mean = torch.tensor([0.5, -0.2]).expand(1, 1, MIXTURE, 2)
+    scale = torch.tensor([0.7, -0.3]).expand(1, 1, MIXTURE, 2)
+    found = marginal.log_density(marginal.whiten(x), logit, mean, scale)
+    unwhiten = torch.linalg.inv(marginal.whiten_Jkk[5]).T  # x = mean + unwhiten @ u
+    spread = unwhiten @ torch.diag((scale[0, 0, 0] / 2).exp())
+    expected = torch.distributions.MultivariateNormal(
+        marginal.mean_Jk[5] + unwhiten @ mean[0, 0, 0], spread @ spread.T
+    ).log_prob(x)
+    assert torch.allclose(found, expected, atol=1e-4)
+
+
+def test_fewer_patches_than_components_of_the_mixture_are_refused():
+    with pytest.raises(DataError, match='15 patches: a mixture of 16'):
+        PatchMarginal(torch.randn(15, 2))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('correlation', [0.3, 0.6, 0.7])
-def test_both_bounds_are_within_5_percent_of_the_truth(correlation):
+def test_both_estimates_are_within_5_percent_of_the_truth(correlation):
     found = check_on_gaussians(correlation)
     for name in ('barber_agakov', 'infonce'):
         assert found[name] == pytest.approx(found['truth'], rel=0.05)
@@ -89,8 +155,8 @@ def test_infonce_stays_below_its_ceiling_where_there_is_more():
 
 def test_patches_of_group_mates_are_no_candidates():
     torch.manual_seed(0)
-    probe = InformationProbe(16, 4, 4, groups=4).eval()
     batch = next(gaussian_batches(0.5, 4, 8, seed=0))
+    probe = InformationProbe(16, 4, PatchMarginal(batch.patches_BLk.flatten(0, 1)), 4).eval()
     other = batch.patches_BLk.clone()
     other[1:4] = 100 * torch.randn_like(other[1:4])  # the mates of image 0
     with torch.no_grad():
@@ -122,7 +188,7 @@ def test_coordinates_are_scikit_learns_principal_components_standardised():
 
 def test_no_images_are_no_measurement():
     with pytest.raises(DataError, match='Too few'):
-        measure(InformationProbe(16, 4, 4, groups=4), [])
+        measure(InformationProbe(16, 4, PatchMarginal(torch.randn(16, 4)), groups=4), [])
 
 
 @pytest.fixture(scope='module')
@@ -172,6 +238,7 @@ def test_a_record_of_every_row(study, tmp_path):
         told = records[name]['metrics']
         assert told['barber_agakov']['value'] == found['barber_agakov']
         assert told['ceiling']['value'] == pytest.approx(math.log(5))
+        assert 'on training images: Barber-Agakov' in records[name]['notes']
     assert records['mae']['protocol']['version'] == '1; steps=3; batch_size=8; components=4'
     table = format_table(rows, 'notes')
     assert '| mae |' in table and 'log N' in table
