@@ -36,7 +36,9 @@ class Claim:
         low (float): The difference, or the level, is above this in the column's unit. Defaults
             to 0.
         high (float): And below this. Defaults to no limit.
-        command (str): What makes the records.
+        command (str): What tests it.
+        data (str): Name of the pre-training data that it is about. Defaults to '', any.
+        equal_images (bool): Both rows have seen equally many images. Defaults to True.
         note (str): What our test of it leaves open.
     """
 
@@ -48,6 +50,8 @@ class Claim:
     base: RowOf | None = None
     low: float = 0.0
     high: float = math.inf
+    data: str = ''
+    equal_images: bool = True
     note: str = ''
 
 
@@ -75,6 +79,7 @@ _DENSE = ('box_ap', 'mask_ap', 'miou')
 _FIRST, _SECOND, _THIRD = (f'MixedAE, mechanism {n}' for n in (1, 2, 3))
 
 
+_TEACHER = "i-MAE's images seen do not include those of its teacher, the MAE it is compared with"
 _AT_03 = 'the share of pre-training; separability is measured at a share of 0.3 for both'
 
 
@@ -176,7 +181,7 @@ CLAIMS = (
         'MixedAE is more aware of whole objects than MAE.',
         ('attention_iou', 'attention_iou_best', 'patch_retrieval', 'corloc'),
         _MIXEDAE,
-        _PARTS,
+        _suite('digit_probes'),
         _MAE,
     ),
     Claim(
@@ -186,6 +191,7 @@ CLAIMS = (
         _MIXEDAE,
         _MANY,
         _MAE,
+        data='digit_scenes_many',
     ),
     Claim(
         'i-MAE, Table 1',
@@ -225,13 +231,13 @@ CLAIMS = (
         'distillation.',
         ('r2_after', 'cosine_after'),
         _IMAE,
-        _STUDY,
+        _CIFAR,
         _ALONE,
     ),
     Claim(
         'i-MAE, Table 4',
         'They are nearer to the clean features than the mixed encoding of MAE.',
-        ('r2_after', 'cosine_after'),
+        ('r2_before', 'cosine_before', 'r2_after', 'cosine_after'),
         _IMAE,
         _CIFAR,
         _MAE,
@@ -284,15 +290,19 @@ CLAIMS = (
         "i-MAE's weights are sparser than MAE's: more of them are below 0.01.",
         ('features:small_weights',),
         _IMAE,
-        'tools/analysis/features.py',
+        _suite('digit_probes'),
         _MAE,
+        equal_images=False,
+        note=_TEACHER,
     ),
     Claim(
         'i-MAE, Fig. 5',
         "i-MAE's attention is wider than MAE's: its class token spreads over more patches.",
         ('features:attention_entropy',),
         _IMAE,
-        'tools/analysis/features.py',
+        _suite('digit_probes'),
         _MAE,
+        equal_images=False,
+        note=_TEACHER,
     ),
 )

@@ -71,7 +71,7 @@ def _table(records: Sequence[RunRecord], claims: Sequence[Claim]) -> Table | Non
 def _in_column(table: Table, claim: Claim, name: str) -> list[Finding]:
     found = []
     for column in (one for one in table.columns if one.kind.key == name):
-        rows = [row for row in table.rows if column.id in row.cells]
+        rows = [row for row in table.rows if column.id in row.cells and _is_about(claim, row)]
         for row in (row for row in rows if claim.row.fits(row)):
             cell = row.cells[column.id]
             if claim.base is None:
@@ -79,18 +79,22 @@ def _in_column(table: Table, claim: Claim, name: str) -> list[Finding]:
                 continue
             for base in (one for one in rows if claim.base.fits(one)):
                 other = base.cells[column.id]
-                if _setting(base) == _setting(row) and other.protocol == cell.protocol:
+                same = _setting(base, claim) == _setting(row, claim)
+                if same and other.protocol == cell.protocol:
                     found.append(_difference(claim, column, row, cell, other))
     return [finding for finding in found if finding is not None]
 
 
-def _setting(row: Row) -> str:
-    """What two rows must share to be compared: backbone, data, images seen, labels."""
+def _is_about(claim: Claim, row: Row) -> bool:
+    return claim.data in ('', (row.pretraining or {}).get('dataset'))
+
+
+def _setting(row: Row, claim: Claim) -> str:
+    """What two rows must share to be compared: backbone, data, labels and, mostly, images seen."""
+    shared = ('dataset', 'images_seen', 'part') if claim.equal_images else ('dataset', 'part')
     pretraining = row.pretraining or {}
     return key_of(
-        row.backbone,
-        *(pretraining.get(name) for name in ('dataset', 'images_seen', 'part')),
-        row.labels_in_pretraining,
+        row.backbone, *(pretraining.get(name) for name in shared), row.labels_in_pretraining
     )
 
 
@@ -149,7 +153,7 @@ def claims_page(records: Sequence[RunRecord]) -> str:
     ]
     for claim in CLAIMS:
         own = [one for one in found if one.claim is claim]
-        lines += ['', f'## {claim.paper}', '', claim.text, '', f'Command: `{claim.command}`', '']
+        lines += ['', f'## {claim.paper}', '', claim.text, '', f'To test it: `{claim.command}`', '']
         if claim.note:
             lines += [f'Note: {claim.note}.', '']
         if own[0].verdict == NOT_RUN:

@@ -1,5 +1,6 @@
 """Verdicts on claims, from records whose answer is known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,17 @@ def test_rows_of_other_budgets_or_settings_say_nothing():
     assert findings(rows([2, 2.1, 1.9], mode='global'), [BETTER])[0].verdict == NOT_RUN
     naive = Claim('A', '', ('linear',), RowOf('mixedae', dict(mode='global')), 'c', RowOf('mae'))
     assert findings(rows([2, 2.1, 1.9], mode='global'), [naive])[0].verdict == CONFIRMED
+
+
+def test_rows_of_other_budgets_are_compared_where_a_claim_says_so():
+    records = rows([2, 2.1, 1.9], images_seen=200)
+    assert findings(records, [replace(BETTER, equal_images=False)])[0].verdict == CONFIRMED
+
+
+def test_a_claim_about_data_looks_at_rows_of_that_data_alone():
+    records = rows([2, 2.1, 1.9])
+    assert findings(records, [replace(BETTER, data='digit_scenes')])[0].verdict == CONFIRMED
+    assert findings(records, [replace(BETTER, data='digit_scenes_many')])[0].verdict == NOT_RUN
 
 
 def test_a_level_is_between_its_limits():
