@@ -1,4 +1,4 @@
-# make demo   build .venv and run the main job on the embedded default
+# make demo   build .venv and run the demo on digit scenes
 # make test   build .venv and run the tests that take seconds
 #
 # PYTHON=/path/to/python3.12 names the interpreter that .venv is made with; otherwise the first of

@@ -1,4 +1,4 @@
-"""The pre-training step of MAE, MixedAE and i-MAE, side by side at equal images a step.
+"""The pre-training step of MAE, MixedAE and i-MAE, side by side at equal images per step.
 
     python benchmarks/pretrain_step.py --settings vitt_32 --precision bf16 --json out.json
 
@@ -94,7 +94,7 @@ def family(method: str) -> str:
 def load_config(
     setting: str, method: str, precision: str, batch: int, options: dict | None = None
 ) -> Config:
-    """The real config of a method, resolved for one process of ``batch`` images a step.
+    """The real config of a method, resolved for one process of ``batch`` images per step.
 
     Args:
         setting (str): Of :data:`SETTINGS`.
@@ -489,7 +489,7 @@ def table(result: dict, device: str) -> str:
         if memory:
             cells += [f'{row["peak_mb"]:.0f}', f'{row["peak_mb"] / mae["peak_mb"]:.3f}']
         rows.append(cells)
-    title = f'### {result["setting"]}, {result["precision"]}, {result["batch"]} images a step, '
+    title = f'### {result["setting"]}, {result["precision"]}, {result["batch"]} images per step, '
     title += f'{result["rounds"]} rounds: median [quartiles]'
     lines = [title, '', *('| ' + ' | '.join(cells) + ' |' for cells in rows)]
     if 'parts' in result:
@@ -518,11 +518,11 @@ def main(argv: list[str] | None = None) -> None:
         help='default: both on a CPU, bf16 on a GPU',
     )
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--batch', type=int, help='images a step; default: one for each setting')
+    parser.add_argument('--batch', type=int, help='images per step; default: one for each setting')
     parser.add_argument('--rounds', type=int, default=7)
     parser.add_argument('--warmup', type=int, default=2, help='rounds that are thrown away')
     parser.add_argument('--parts', action='store_true', help='time the parts of the steps too')
-    parser.add_argument('--memory', action='store_true', help='peak memory, a process a method')
+    parser.add_argument('--memory', action='store_true', help='peak memory, one process per method')
     parser.add_argument('--threads', type=int, help='CPU threads; default: as torch finds them')
     parser.add_argument('--peak-tflops', type=float, help='of the GPU in bf16, for the MFU column')
     parser.add_argument('--json', type=Path, help='write everything measured here')

@@ -17,6 +17,7 @@ COMMANDS = {
     'train': ('train.py', 'Train a config: pre-training, fine-tuning, detection, segmentation.'),
     'test': ('test.py', 'Evaluate a checkpoint.'),
     'suite': ('run_suite.py', 'Pre-train, evaluate and show the table.'),
+    'evaluate': ('evaluate.py', 'Evaluate any encoder, ours or released.'),
     'leaderboard': ('leaderboard.py', 'Turn run records into a table.'),
     'export': ('checkpoints/export.py', 'Write an encoder for timm, Hugging Face or mmpretrain.'),
     'draw': ('analysis', 'Draw reconstructions, predictions or curves.'),

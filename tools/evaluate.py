@@ -64,4 +64,4 @@ if __name__ == '__main__':
     from mixae.engine.tool import run_tool
     from mixae.suite.evaluate import evaluate
 
-    run_tool(lambda: sys.exit(evaluate(args)), 'the same command goes on where it was')
+    run_tool(lambda: sys.exit(evaluate(args)), 'the same command continues it')

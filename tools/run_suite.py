@@ -67,4 +67,4 @@ if __name__ == '__main__':
     from mixae.engine.tool import run_tool
     from mixae.suite.run import main
 
-    run_tool(lambda: sys.exit(main(args)), 'the same command goes on where it was')
+    run_tool(lambda: sys.exit(main(args)), 'the same command continues it')

@@ -209,7 +209,7 @@ def main() -> int:
         print(f'set-up: {problem}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('set-up: interrupted; the same command goes on where it was', file=sys.stderr)
+        print('set-up: interrupted; the same command continues it', file=sys.stderr)
         return 130
     print('set-up: .venv is ready')
     return 0

@@ -1,5 +1,5 @@
-# CIFAR-10 with an encoder small enough for a CPU: 300,000 views per row, the rows of i-MAE's Tables
-# 1 to 5. It takes hours on two cores and continues after an interruption.
+# CIFAR-10 with an encoder small enough for a CPU: 300,000 views per row: i-MAE's Tables 1 to 4,
+# MixedAE and naive mixing. It takes hours on two cores and continues after an interruption.
 _base_ = ['_base_/cifar10_evaluations.py']
 title = 'CIFAR-10 with a ViT of 6 layers, 128 wide'
 seeds = [0, 1, 2]

@@ -1,4 +1,4 @@
-# The demo: every method and every kind of evaluation on digit scenes, in minutes on a CPU.
+# The demo: MAE, MixedAE and i-MAE on digit scenes, from pre-training to a table, on a CPU.
 _base_ = ['_base_/demo_pretrainings.py', '_base_/digit_scenes_evaluations.py']
 title = 'Digit scenes: the demo'
 seeds = [0]

@@ -12,7 +12,7 @@ _keep = {
     'warmup_epochs': 2,
 }
 _long = {'train_cfg.max_epochs': 80, **_keep}
-# What the decay of the rate is worth: a schedule that ends where the others have a quarter behind.
+# A whole schedule of 20 epochs, beside the others after a quarter of theirs: what decay is worth.
 _short = {'train_cfg.max_epochs': 20}
 _mixedae = 'configs/mixedae/vitmini_digits_24e.py'
 

@@ -37,7 +37,7 @@ encoders = dict(
         'iBOT', _in1k, False, 400,
         model=_b, checkpoint=f'{_files}/ibot_vitb_16_checkpoint.pth', part='teacher',
     ),
-    # timm has the fine-tuned weights alone: their labels are told.
+    # timm has only the fine-tuned weights: labels=True.
     beit_v2_b=_row('BEiT v2', _in1k, True, model='beitv2_base_patch16_224.in1k_ft_in1k'),
     clip_b=_row('CLIP', 'WIT-400M', False, model='vit_base_patch16_clip_224.openai'),
     dinov2_s=_row('DINOv2', 'LVD-142M', False, model='vit_small_patch14_dinov2.lvd142m'),

@@ -605,7 +605,7 @@ def test_a_mistake_ends_in_one_line(tool, tmp_path, command, said):
     'until, code, said',
     [
         (r'\| +numpy$', -signal.SIGINT, ''),  # while modules are imported
-        ('runs to do', 130, 'interrupted; the same command goes on where it was'),
+        ('runs to do', 130, 'interrupted; the same command continues it'),
     ],
 )
 def test_ctrl_c_is_no_traceback(tmp_path, until, code, said):

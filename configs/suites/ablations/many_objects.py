@@ -1,7 +1,7 @@
 # Does MixedAE keep its gain where images hold many objects? Pre-training on scenes of 3 to 5 digits
 # against scenes of one, equal in everything else. Transfer to boxes, masks and segmentation of
 # scenes of up to 5. 192,000 views per row. For COCO's images see ../../mixedae/vitb_coco_800e.py.
-title = 'Pre-training on many objects an image (digit scenes)'
+title = 'Pre-training on many objects per image (digit scenes)'
 seeds = [0, 1, 2]
 
 _transfer = 'configs/transfer/digit_scenes/'
