@@ -18,8 +18,7 @@ evaluate = dict(
     segmentation=dict(
         title='semantic segmentation',
         tool='train',
-        config='configs/transfer/digit_scenes/vitmini_segmentation.py',
-        options={'train_cfg.max_epochs': 2},
+        config='configs/transfer/digit_scenes/vitmini_segmentation_single.py',
         only=['mae', 'mixedae', 'scratch'],
         seconds=95,
     ),

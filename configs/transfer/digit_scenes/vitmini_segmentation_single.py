@@ -1,8 +1,8 @@
 # The segmentor of vitmini_segmentation.py on pictures of one digit at 64 pixels, the size of
-# pre-training: 8,000 of them in one epoch, where the scenes' 2,000 steps teach less per minute.
+# pre-training: 8,000 in the time that 2,000 scenes take.
 _base_ = ['vitmini_segmentation.py']
 _pictures = dict(
-    folder='single',
+    folder='one_digit',
     options=dict(
         size=64,
         num_train=8000,
