@@ -7,7 +7,7 @@ import torch
 
 from mixae.datasets.imagenet_variants import CORRUPTIONS
 from mixae.errors import DataError
-from mixae.evaluation.accuracy import Accuracy, top_k_accuracy
+from mixae.evaluation.accuracy import Accuracy, cap_topk, top_k_accuracy
 from mixae.registry import METRICS
 
 # AlexNet's errors, means over the five severities (Hendrycks and Dietterich 2019, their code).
@@ -36,11 +36,13 @@ class SubsetAccuracy(Accuracy):
         scores_MC = torch.stack([result['pred_score'] for result in results]).float()
         labels_M = torch.cat([result['gt_label'] for result in results])
         tested = (self.dataset_meta or {}).get('tested')
+        topk = self.topk
         if tested is not None:
+            topk = cap_topk(topk, len(tested))
             others_C = torch.ones(scores_MC.shape[1], dtype=torch.bool)
             others_C[list(tested)] = False
             scores_MC = scores_MC.masked_fill(others_C.to(scores_MC.device), -torch.inf)
-        return top_k_accuracy(scores_MC, labels_M, self.topk)
+        return top_k_accuracy(scores_MC, labels_M, topk)
 
 
 @METRICS.register_module()
