@@ -113,7 +113,16 @@ class SweepLoop(BaseLoop):
             )
         )
         feature, rate = names[self.model.head.chosen]
+        at_edge = len(rates) > 1 and rate in (min(rates), max(rates))
         self.extra = dict(
-            chosen=dict(feature=feature, rate=rate, n_held_out=len(self.held_out.dataset))
+            chosen=dict(
+                feature=feature, rate=rate, at_edge=at_edge, n_held_out=len(self.held_out.dataset)
+            )
         )
         self.runner.logger.info(f'Best of {len(names)} on the held-out part: {feature}, {rate:g}.')
+        if at_edge:
+            which = 'largest' if rate == max(rates) else 'smallest'
+            self.runner.logger.warning(
+                f'The best rate, {rate:g}, is the {which} of the sweep: one beyond may be better. '
+                'Widen model.head.rates, or train for longer.'
+            )
