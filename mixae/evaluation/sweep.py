@@ -100,7 +100,8 @@ class SweepLoop(BaseLoop):
 
     def _tell(self, accuracy_K: list[float]) -> None:
         """All candidates, for the record."""
-        names, rates = self.model.head.names, self.model.head.rates.tolist()
+        names = self.model.head.names
+        rates = list(dict.fromkeys(rate for _, rate in names))
         lines = {}
         for (feature, _), value in zip(names, accuracy_K, strict=True):
             lines.setdefault(feature, []).append(value)
@@ -108,7 +109,7 @@ class SweepLoop(BaseLoop):
             sweep=dict(
                 x_label='learning rate per 256 images',
                 y_label='top-1 on the held-out part (%)',
-                x=[float(f'{rate:g}') for rate in rates],
+                x=rates,
                 lines=lines,
             )
         )
