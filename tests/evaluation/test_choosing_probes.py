@@ -191,6 +191,7 @@ def test_a_probe_goes_on_bit_for_bit_and_leaves_its_record(small_config, tmp_pat
     chosen = whole['extra']['chosen']
     best = max(value for line in curve['lines'].values() for value in line)
     assert curve['lines'][chosen['feature']][curve['x'].index(chosen['rate'])] == best
+    assert chosen['at_edge'] == (chosen['rate'] in (curve['x'][0], curve['x'][-1]))
     assert whole['metrics']['held_out/top1'] == dict(value=best, unit='%', higher_is_better=True)
 
 
