@@ -18,7 +18,8 @@ evaluate = dict(
     segmentation=dict(
         title='semantic segmentation',
         tool='train',
-        config='configs/transfer/digit_scenes/vitmini_segmentation_single.py',
+        config='configs/transfer/digit_scenes/vitmini_segmentation.py',
+        options={'train_cfg.max_epochs': 2},
         only=['mae', 'mixedae', 'scratch'],
         seconds=95,
     ),

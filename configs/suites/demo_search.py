@@ -7,17 +7,7 @@ _pictures = {
     'val_dataloader.dataset.dataset.split': 'train',
     'val_dataloader.dataset.dataset.indices': -1000,
 }
-_single = {
-    'train_dataloader.dataset.indices': 7500,
-    'val_dataloader.dataset.split': 'train',
-    'val_dataloader.dataset.indices': -500,
-}
 _scenes = {'val_dataloader.dataset.split': 'train', 'val_dataloader.dataset.indices': -150}
-
-
-_parts = dict(
-    finetune=_pictures, attentive=_pictures, detection=_scenes, segmentation_single=_single
-)
 
 
 def _row(kind: str, epochs: int, **options) -> dict:
@@ -27,7 +17,7 @@ def _row(kind: str, epochs: int, **options) -> dict:
         tool='train',
         config=f'configs/transfer/digit_scenes/vitmini_{kind}.py',
         only=['mae'] if kind == 'attentive' else ['mae', 'mixedae', 'scratch'],
-        options={**_parts[kind], **options},
+        options={**(_pictures if kind in ('finetune', 'attentive') else _scenes), **options},
     )
 
 
@@ -38,10 +28,8 @@ evaluate = dict(
     finetune_5e=_row('finetune', 5),
     detection_1e=_row('detection', 1),
     detection_2e=_row('detection', 2),
-    **{
-        f'segmentation_{rate}': _row('segmentation_single', 1, base_lr=rate)
-        for rate in (0.0025, 0.005)
-    },
+    segmentation_1e=_row('segmentation', 1),
+    segmentation_2e=_row('segmentation', 2),
     **{
         f'attentive_{rate}': _row('attentive', 20, base_lr=rate)
         for rate in (0.1, 0.4, 1.6, 3.2, 6.4)

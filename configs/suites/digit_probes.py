@@ -10,6 +10,13 @@ evaluate = dict(
     sweep=dict(seconds=120),
     lbfgs=dict(seconds=40),
     knn=dict(seconds=15),
+    segmentation_single=dict(
+        title='semantic segmentation of pictures of one digit',
+        tool='train',
+        config='configs/transfer/digit_scenes/vitmini_segmentation_single.py',
+        only=['mae', 'mixedae', 'scratch'],
+        seconds=75,
+    ),
 )
 _rows = '{mae} {mixedae} {imae} scratch --seed {seed} --records {records}'
 _names = ' --names MAE MixedAE i-MAE random'
@@ -29,5 +36,5 @@ analyses = dict(
         seconds=80,
     ),
 )
-columns = ['linear', 'attentive', 'knn', 'finetune', 'images_seen']
+columns = ['linear', 'attentive', 'knn', 'finetune', 'miou', 'images_seen']
 checks = dict(pretraining_pays=dict(linear=dict(gain=15, imae=dict(gain=5))), topk_isolates=dict())
