@@ -153,9 +153,9 @@ def claims_page(records: Sequence[RunRecord]) -> str:
     ]
     for claim in CLAIMS:
         own = [one for one in found if one.claim is claim]
-        lines += ['', f'## {claim.paper}', '', claim.text, '', f'To test it: `{claim.command}`', '']
+        lines += ['', f'## {claim.paper}', '', claim.text, '', f'Test: `{claim.command}`', '']
         if claim.note:
-            lines += [f'Note: {claim.note}.', '']
+            lines += [fill(f'Note: {claim.note}.', 100), '']
         if own[0].verdict == NOT_RUN:
             lines.append(f'**{NOT_RUN}**')
             continue
