@@ -98,10 +98,11 @@ def _take_differences(rows: Sequence[Row]) -> None:
             if column_id in COLUMNS or other is None or other.protocol != cell.protocol:
                 continue
             if not cell.is_delta and not other.is_delta:
-                cell.delta = cell.mean - other.mean
                 difference = paired_difference(cell.by_seed, other.by_seed)
+                # Rows may have other seeds: their difference is that of the seeds they share.
+                cell.delta = difference.mean if difference else cell.mean - other.mean
                 if difference and difference.spread:
-                    cell.delta, cell.delta_half = difference.mean, difference.half
+                    cell.delta_half = difference.half
 
 
 def _baseline(row: Row, maes: Sequence[Row]) -> Row | None:

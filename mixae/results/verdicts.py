@@ -110,8 +110,9 @@ def _difference(claim: Claim, column: Column, row: Row, cell: Cell, base: Cell) 
     difference = paired_difference(cell.by_seed, base.by_seed)
     if difference is None:
         return None
-    digits = column.digits
-    value = f'{cell.mean:.{digits}f} against {base.mean:.{digits}f}: {difference.mean:+.{digits}f}'
+    digits, shared = column.digits, cell.by_seed.keys() & base.by_seed.keys()
+    own, other = (statistics.fmean(c.by_seed[seed] for seed in shared) for c in (cell, base))
+    value = f'{own:.{digits}f} against {other:.{digits}f}: {difference.mean:+.{digits}f}'
     return _finding(claim, column, row, value, difference)
 
 

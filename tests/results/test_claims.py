@@ -91,6 +91,12 @@ def test_rows_of_other_budgets_are_compared_where_a_claim_says_so():
     assert findings(records, [replace(BETTER, equal_images=False)])[0].verdict == CONFIRMED
 
 
+def test_rows_of_other_seeds_are_compared_over_those_they_share():
+    records = [*rows([2, 2.1, 1.9]), record('mae', 90, 3)]
+    (found,) = findings(records, [BETTER])
+    assert found.value.startswith('43.00 against 41.00: +2.00')
+
+
 def test_a_claim_about_data_looks_at_rows_of_that_data_alone():
     records = rows([2, 2.1, 1.9])
     assert findings(records, [replace(BETTER, data='digit_scenes')])[0].verdict == CONFIRMED
