@@ -3,3 +3,7 @@ _base_ = ['vitmini_digits_12e.py']
 train_dataloader = dict(batch_size=32)
 base_lr = 8e-3
 train_cfg = dict(max_epochs=24)
+# Four readings of kNN, linear probe and RankMe on a part of the data: watched.png.
+custom_hooks = [
+    dict(type='mixae.WatchHook', config='mixae::transfer/digit_scenes/vitmini_knn.py', interval=6),
+]

@@ -25,7 +25,7 @@ from mixae.evaluation.accuracy import top_k_accuracy
 from mixae.evaluation.features import check_pool, extract_features
 from mixae.evaluation.knn import WeightedKNN
 from mixae.evaluation.probes import LinearProbe
-from mixae.files import replace_whole
+from mixae.files import find_config, replace_whole
 from mixae.registry import DATASETS, HOOKS
 
 CURVE_FILE = 'watched.jsonl'
@@ -43,8 +43,8 @@ class WatchHook(Hook):
     put back, and its weights are those of a run without the hook.
 
     Args:
-        config (str): The config of a kNN or linear probe whose data are read
-            (configs/transfer, ...); its model is not used.
+        config (str): The config of a kNN or linear probe whose data are read, a file or such as
+            'mixae::transfer/cifar/cifar10_vitt_knn.py'; its model is not used.
         interval (int): Epochs between readings; the last epoch is read too. Defaults to 10.
         subset (int): At most that many training images, and as many test images. Defaults to 2000.
         pool (str): See :func:`mixae.evaluation.pool_tokens`. Defaults to 'avg'.
@@ -71,9 +71,9 @@ class WatchHook(Hook):
                 '2 images.'
             )
         check_pool(pool)
-        if not Path(config).is_file():
+        if not find_config(config).is_file():
             raise ConfigError(f'WatchHook: there is no config {config}.')
-        self.config = config
+        self.config = str(find_config(config))
         self.interval = interval
         self.subset = subset
         self.pool = pool
