@@ -103,11 +103,13 @@ def check_type(one: Component) -> None:
         ConfigError: Names the type and the nearest that there are.
     """
     if one.cls is None and (not one.path.startswith('model.') or _KNOWN.search(one.path)):
-        given = str(one.options['type'])
-        scoped = [name for name in one.known if name.split('.')[-1] == given.split('.')[-1]]
-        near = nearest(given.split('.')[-1], (name.split('.')[-1] for name in one.known))
-        if scoped:  # the class of another library: `default_scope` is not its
+        given, known = str(one.options['type']), one.known
+        bare = given.split('.')[-1]
+        scoped = [name for name in known if name.split('.')[-1] == bare]
+        if scoped:  # the class of another library, which `default_scope` does not name
             near = f'; did you mean {" or ".join(scoped)}?'
+        else:
+            near = nearest(bare, (name.split('.')[-1] for name in known))
         raise ConfigError(f'{one.path}.type={given!r} is no registered class{near}')
 
 

@@ -71,9 +71,9 @@ class WatchHook(Hook):
                 '2 images.'
             )
         check_pool(pool)
-        if not find_config(config).is_file():
+        self.config = find_config(config)
+        if not self.config.is_file():
             raise ConfigError(f'WatchHook: there is no config {config}.')
-        self.config = str(find_config(config))
         self.interval = interval
         self.subset = subset
         self.pool = pool

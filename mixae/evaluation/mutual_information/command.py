@@ -1,7 +1,6 @@
 """Mutual information of a pre-training checkpoint's tokens and masked patches, with a record.
 
-Shape legend: B images, G images per group, L patches per image, V visible patches per image,
-k coordinates of a patch.
+Shape legend: B images, G images per group, L patches per image, V visible patches per image.
 """
 
 import time
