@@ -3,11 +3,14 @@
 Shape legend: N training images, M test images, D width, C classes.
 """
 
+import logging
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from mmengine.optim import CosineAnnealingLR, LinearLR
 from sklearn import linear_model
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -135,11 +138,30 @@ class LogisticRegression:
                 lines=dict(accuracy=values),
             )
         )
-        self.extra = dict(chosen=dict(C=best, n_held_out=int(held_N.sum())))
         fitted = self._fit(train_ND, labels_N, best)
+        self._tell(best, bool(max(fitted[-1].n_iter_) < self.max_iter), int(held_N.sum()))
         scores_MC = torch.full((len(test_MD), num_classes), -torch.inf)
         scores_MC[:, fitted.classes_] = torch.from_numpy(fitted.predict_log_proba(test_MD)).float()
         return scores_MC
+
+    def _tell(self, strength: float, converged: bool, n_held_out: int) -> None:
+        """What was chosen, for the record, and what makes it doubtful."""
+        at_edge = len(self.strengths) > 1 and strength in (self.strengths[0], self.strengths[-1])
+        self.extra = dict(
+            chosen=dict(C=strength, at_edge=at_edge, converged=converged, n_held_out=n_held_out)
+        )
+        warn = partial(print_log, logger='current', level=logging.WARNING)
+        if at_edge:
+            which = 'largest' if strength == self.strengths[-1] else 'smallest'
+            warn(
+                f'The best C, {strength:g}, is the {which} of those tried: one beyond may be '
+                'better. Widen strengths.'
+            )
+        if not converged:
+            warn(
+                f'Logistic regression stopped at its limit of {self.max_iter} iterations before '
+                'it had converged. Raise max_iter.'
+            )
 
     def _fit(self, train_ND: np.ndarray, labels_N: np.ndarray, strength: float) -> Pipeline:
         classifier = linear_model.LogisticRegression(

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Theirs
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -337,6 +338,23 @@ def test_c_is_what_is_best_on_the_held_out_part(digits):
     ]
     assert probe.curves['regularisation']['lines']['accuracy'] == pytest.approx(expected, abs=2)
     assert probe.extra['chosen']['C'] == (1e-3, 1.0)[int(np.argmax(expected))]
+
+
+@pytest.mark.parametrize('strengths', [(1e-6, 1e-2), (1e-6, 1e-2, 1.0001e-2), (1e-2,)])
+def test_a_c_at_the_edge_is_told(digits, strengths):
+    x, y = digits
+    probe = LogisticRegression(strengths=strengths)
+    probe(x[:300], y[:300], x[300:310], 10)
+    at_edge = len(strengths) == 2
+    assert probe.extra['chosen'] == dict(C=1e-2, at_edge=at_edge, converged=True, n_held_out=60)
+
+
+def test_a_regression_that_has_not_converged_is_told(digits):
+    x, y = digits
+    probe = LogisticRegression(strengths=(1.0,), max_iter=5)
+    with pytest.warns(ConvergenceWarning):
+        probe(x[:300], y[:300], x[300:310], 10)
+    assert probe.extra['chosen']['converged'] is False
 
 
 # ---- what is held out -------------------------------------------------------------------------
