@@ -4,8 +4,10 @@ A claim is confirmed or refuted where the 95 % interval over seeds lies on one s
 separable otherwise.
 """
 
+import json
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
@@ -103,7 +105,7 @@ def _level(claim: Claim, column: Column, row: Row, cell: Cell) -> Finding:
     mean = statistics.fmean(values)
     # The interval of a mean is that of its differences from nothing.
     difference = paired_difference(cell.by_seed, dict.fromkeys(cell.by_seed, 0.0))
-    return _finding(claim, column, row, f'{mean:.{column.digits}f}', difference)
+    return _finding(claim, column, row, cell, f'{mean:.{column.digits}f}', difference)
 
 
 def _difference(claim: Claim, column: Column, row: Row, cell: Cell, base: Cell) -> Finding | None:
@@ -113,16 +115,17 @@ def _difference(claim: Claim, column: Column, row: Row, cell: Cell, base: Cell) 
     digits, shared = column.digits, cell.by_seed.keys() & base.by_seed.keys()
     own, other = (statistics.fmean(c.by_seed[seed] for seed in shared) for c in (cell, base))
     value = f'{own:.{digits}f} against {other:.{digits}f}: {difference.mean:+.{digits}f}'
-    return _finding(claim, column, row, value, difference)
+    return _finding(claim, column, row, cell, value, difference)
 
 
-def _finding(claim: Claim, column: Column, row: Row, value: str, difference) -> Finding:
+def _finding(claim: Claim, column: Column, row: Row, cell: Cell, value: str, difference) -> Finding:
     if math.isfinite(difference.half):
         value += f' ± {difference.half:.{column.digits}f}'
     seeds = f'{difference.pairs} seed{"s" if difference.pairs > 1 else ""}'
     low, high = difference.mean - difference.half, difference.mean + difference.half
     unit = f' ({column.unit})' if column.unit else ''
-    title = f'{column.kind.header}{unit}, {column.dataset}'
+    (protocol,) = json.loads(cell.protocol)
+    title = f'{column.kind.header}{unit}, {column.dataset}, {protocol["name"]}'
     seen = (row.pretraining or {}).get('images_seen')
     budget = f'{row.backbone_text}; {row.pretraining_text}'
     budget += f' ({seen:,} images seen)' if seen else ''
@@ -132,10 +135,8 @@ def _finding(claim: Claim, column: Column, row: Row, value: str, difference) -> 
 def claims_page(records: Sequence[RunRecord]) -> str:
     """The page in Markdown: a section for each claim, after a summary."""
     found = findings(records)
-    counts = {
-        verdict: sum(one.verdict == verdict for one in found)
-        for verdict in (CONFIRMED, REFUTED, UNDECIDED, NOT_RUN)
-    }
+    counts = Counter(one.verdict for one in found)
+    not_run = counts.pop(NOT_RUN, 0)
     lines = [
         '# Claims of the papers, and what was measured',
         '',
@@ -148,20 +149,38 @@ def claims_page(records: Sequence[RunRecord]) -> str:
             100,
         ),
         '',
-        f'{len(CLAIMS)} claims; findings: '
-        + ', '.join(f'{count} {verdict}' for verdict, count in counts.items())
-        + '.',
+        fill(
+            f'{len(CLAIMS)} claims, {not_run} of them {NOT_RUN}. {counts.total()} findings on the '
+            f'others: {_counted(counts) or "none"}. If no row differed from another, about '
+            f'{(1 - CONFIDENCE) * counts.total():.0f} of the findings would be confirmed or '
+            'refuted by chance.',
+            100,
+        ),
+        '',
+        '| | Claim | Source | Findings |',
+        '| ---: | --- | --- | --- |',
     ]
-    for claim in CLAIMS:
+    sections = []
+    for number, claim in enumerate(CLAIMS, start=1):
         own = [one for one in found if one.claim is claim]
-        lines += ['', f'## {claim.paper}', '', claim.text, '', f'Test: `{claim.command}`', '']
-        if claim.note:
-            lines += [fill(f'Note: {claim.note}.', 100), '']
-        if own[0].verdict == NOT_RUN:
-            lines.append(f'**{NOT_RUN}**')
-            continue
-        lines += ['| Verdict | Column | Measured | Budget |', '| --- | --- | --- | --- |']
-        lines += [
-            f'| **{one.verdict}** | {one.column} | {one.value} | {one.budget} |' for one in own
-        ]
-    return '\n'.join(lines) + '\n'
+        counted = _counted(Counter(one.verdict for one in own if one.verdict != NOT_RUN))
+        lines.append(f'| {number} | {claim.text} | {claim.paper} | {counted or NOT_RUN} |')
+        sections += _section(number, claim, own)
+    return '\n'.join(lines + sections) + '\n'
+
+
+def _counted(counts: Counter) -> str:
+    names = (CONFIRMED, REFUTED, UNDECIDED)
+    return ', '.join(f'{counts[name]} {name}' for name in names if counts[name])
+
+
+def _section(number: int, claim: Claim, own: Sequence[Finding]) -> list[str]:
+    lines = ['', f'## {number}. {claim.paper}', '', claim.text, '', f'Test: `{claim.command}`', '']
+    if claim.note:
+        lines += [fill(f'Note: {claim.note}.', 100), '']
+    if own[0].verdict == NOT_RUN:
+        return [*lines, f'**{NOT_RUN}**']
+    lines += ['| Verdict | Column | Measured | Budget |', '| --- | --- | --- | --- |']
+    return lines + [
+        f'| **{one.verdict}** | {one.column} | {one.value} | {one.budget} |' for one in own
+    ]

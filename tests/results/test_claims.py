@@ -121,8 +121,12 @@ def test_the_page_holds_every_claim_and_its_numbers():
     for claim in CLAIMS:
         assert claim.text in page and claim.command in page
     assert (
-        '| **confirmed** | Linear (%), digit scenes | 43.00 against 41.00: +2.00 ± 0.25 |' in page
+        '| **confirmed** | Linear (%), digit scenes, linear | 43.00 against 41.00: +2.00 ± 0.25 |'
+        in page
     )
+    assert '| MixedAE, results | 1 confirmed |' in page
+    untested = sum(one.verdict == NOT_RUN for one in findings(rows([2, 2.1, 1.9])))
+    assert f'{len(CLAIMS)} claims, {untested} of them not yet run.' in ' '.join(page.split())
     assert page.count(f'**{NOT_RUN}**') >= len(CLAIMS) - 4
 
 
