@@ -11,7 +11,7 @@ CORES := -n auto --maxprocesses 4 --dist loadfile
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-quick test test-all lint format docs clean clean-env
+.PHONY: help setup demo demo-quick test test-all lint format tables docs clean clean-env
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -39,6 +39,9 @@ lint: setup  ## ruff (errors, import order, format) and import-linter
 format: setup  ## let ruff correct the style
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
+
+tables: setup  ## the tables in docs/, the model index files and the claims page, from the records
+	@$(PY) docs/tables.py
 
 docs:  ## the docs site in docs/_build/html; its own environment is .venv-docs
 	@test -e .venv-docs/complete || { $${PYTHON:-python3} -m venv .venv-docs && \
