@@ -190,15 +190,18 @@ def _measured_column(
 
 
 def _measured_cell(found: list) -> Cell:
-    numbers = [value for value, _ in found]
-    by_seed = defaultdict(list)
+    repeats, by_seed = defaultdict(list), defaultdict(list)
     for value, record in found:
-        by_seed[_seed_key(record)].append(value)
+        seed = _seed_key(record)
+        by_seed[seed].append(value)
+        # What was watched in two pre-trainings of one seed, on two machines, is no second sample.
+        repeats[seed, record['seed']].append(value)
+    numbers = [statistics.fmean(values) for values in repeats.values()]
     return Cell(
         statistics.fmean(numbers),
         statistics.stdev(numbers) if len(numbers) > 1 else None,
         len(numbers),
-        len({_pretraining_key(record) for _, record in found} - {None}),
+        len(by_seed) if found[0][1]['pretraining'] else 0,
         by_seed={seed: statistics.fmean(values) for seed, values in by_seed.items()},
         records=tuple(record['id'] for _, record in found),
         protocol=key_of(found[0][1]['protocol']),

@@ -41,9 +41,9 @@ class Column:
 class Cell:
     """One number of a table.
 
-    `std` is the sample standard deviation over the `n` runs (None for one run); `pretrainings` is
-    how many different pre-training runs they started from, `by_seed` their results by the seed that
-    pairs them with another row's. `delta` is the difference from the MAE row's cell, `delta_half`
+    `std` is the sample standard deviation over the `n` runs of different seeds (None for one run);
+    `pretrainings` is how many seeds of pre-training they started from, `by_seed` their results by
+    the seed that pairs them with another row's. `delta` is the difference from the MAE row's cell, `delta_half`
     half of its 95 % interval, where there is one. `rank` is 1 (best), 2 (second best) or 0;
     `is_tied` where the best are not separable and this is one of them, `seeds_needed` how many
     seeds would tell it from the highest. `is_delta`: the published number itself is a difference

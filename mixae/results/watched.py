@@ -46,6 +46,13 @@ def watched_record(record: RunRecord) -> RunRecord | None:
         return None
     unknown = dict.fromkeys(('description', 'split', 'n_train', 'n_test'))
     dataset = dict(name=record['pretraining']['dataset'], **unknown)
-    told = RunRecord(record, task='pretrain', protocol=PROTOCOL, dataset=dataset, metrics=metrics)
+    told = RunRecord(
+        record,
+        task='pretrain',
+        protocol=PROTOCOL,
+        dataset=dataset,
+        seed=record['pretraining']['seed'],
+        metrics=metrics,
+    )
     told.path = record.path
     return told

@@ -88,6 +88,20 @@ def test_a_cell_is_the_mean_over_pretrainings_not_over_their_evaluations(make_re
     assert '53.33 ± 15.28' in text and '3.000' in text and '2.723' in text
 
 
+def test_two_pretrainings_of_one_seed_are_one_sample(make_record, cells_of):
+    """As where another machine pre-trained again, with other bits, for another evaluation."""
+    first, again = [0.4, 0.5, 0.7], [0.42, 0.5, 0.7]
+    records = runs(make_record, first, ['linear']) + runs(make_record, again, ['knn'])
+    for number, record in enumerate(records):
+        record['pretraining']['sha256'] = f'{number:064x}'
+    means = 100 * np.mean([first, again], axis=0)
+    table = build_table(records, columns=['linear', 'topk_accuracy'])
+    cell = cells_of(table, 'topk_accuracy')['mixedae', '']
+    assert (cell.n, cell.pretrainings, len(cell.records)) == (3, 3, 6)
+    assert list(cell.by_seed.values()) == pytest.approx(means)
+    assert (cell.mean, cell.std) == pytest.approx((means.mean(), means.std(ddof=1)))
+
+
 def test_an_evaluation_without_curves_does_not_hide_those_of_another(make_record, cells_of):
     records = runs(make_record, [0.5], ['knn'], curves={}) + runs(make_record, [0.5], ['linear'])
     table = build_table(records, columns=['linear', 'knn', 'topk_accuracy'])
