@@ -94,6 +94,20 @@ def build_config(pipeline: str, root: str | None = None, prefix: str | None = No
     return cfg
 
 
+class Decoded:
+    """The images of a data set decoded, and nothing else."""
+
+    def __init__(self, dataset) -> None:
+        inner = dataset.dataset
+        self.paths = [inner.get_data_info(index)['img_path'] for index in range(len(dataset))]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return cv2.imdecode(np.fromfile(self.paths[index], np.uint8), cv2.IMREAD_COLOR)
+
+
 def build_peers(dataset) -> dict:
     """mmpretrain's MAE pipeline as shipped and timm's, on the files of an 'imagenet' data set.
 
@@ -102,6 +116,7 @@ def build_peers(dataset) -> dict:
 
     Returns:
         dict: A data set of each, by name; all crop as MAE does (area 0.2 to 1, bicubic, flips).
+        'decoding alone' is OpenCV's, which ours and mmpretrain's share: the bound of both.
     """
     inner = dataset.dataset
     shipped = get_config('mmpretrain::mae/mae_vit-base-p16_8xb512-amp-coslr-300e_in1k.py')
@@ -116,6 +131,7 @@ def build_peers(dataset) -> dict:
         use_prefetcher=True,
     )  # fmt: skip
     return {
+        'decoding alone': Decoded(dataset),
         'mmpretrain': DATASETS.build(theirs),
         'timm': ImageDataset(inner.data_prefix['img_path'], transform=transform),
     }
