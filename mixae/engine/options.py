@@ -17,7 +17,7 @@ from mixae.derive.values import TEXTS, short
 from mixae.errors import ConfigError
 
 _DEEPEST = 50  # of keys and of brackets
-# What of a config is a probe's protocol ...
+# What of a config is an evaluation's protocol ...
 _OF_PROTOCOL = re.compile(
     r'^(base_lr|base_lr_batch|warmup_epochs|warmup_iters|lr_steps)$'
     r'|^(optim_wrapper|param_scheduler|train_cfg|val_cfg|test_cfg|custom_hooks)\b'
@@ -30,6 +30,12 @@ _OF_PROTOCOL = re.compile(
 _IN_NAME = re.compile(
     r'^train_cfg\.(max_epochs|max_iters|val_interval|val_begin|dynamic_intervals)\b'
     r'|^test_cfg\.probe\.(k|epochs)$'
+)
+_FROZEN = ('linear', 'attentive', 'knn')
+# Of a whole model also what the hardware asks for: its learning rate follows the batch.
+_OF_HARDWARE = re.compile(
+    r'^train_dataloader\.(batch_size|drop_last)$'
+    r'|^optim_wrapper\.(type|dtype|loss_scale|accumulative_counts)$'
 )
 _WORDS = {'true': True, 'false': False, 'none': None, 'null': None}
 
@@ -93,23 +99,25 @@ def merge_values(cfg: Config, values: Mapping[str, object]) -> None:
             if not isinstance(values.get(parent, {}), Mapping | list):
                 raise ConfigError(f'{parent}={values[parent]!r} leaves no place for {key}.')
     check_top_level(cfg, values)
-    before = _probe_settings(cfg)
+    before = _protocol_settings(cfg)
     cfg.merge_from_dict(values)
     if not any(key.split('.')[0] == 'protocol' for key in values):
         _note_changes(cfg, before)
 
 
-def _probe_settings(cfg: Config) -> dict[str, object]:
-    """What a probe's protocol consists of, by dotted keys; nothing for other tasks.
+def _protocol_settings(cfg: Config) -> dict[str, object]:
+    """What an evaluation's protocol consists of, by dotted keys; nothing for pre-training.
 
     Left out are what the protocol's name has already, and what says which encoder and which data.
     """
-    if cfg.get('task') not in ('linear', 'attentive', 'knn') or not cfg.get('protocol'):
+    if not cfg.get('task') or not cfg.get('protocol'):
         return {}
     return {
         path: value
         for path, value in _settings(cfg)
-        if _OF_PROTOCOL.search(path) and not _IN_NAME.search(path)
+        if _OF_PROTOCOL.search(path)
+        and not _IN_NAME.search(path)
+        and (cfg.task in _FROZEN or not _OF_HARDWARE.search(path))
     }
 
 
@@ -128,11 +136,11 @@ def _settings(value, path: str = '') -> Iterator[tuple[str, object]]:
 
 
 def _note_changes(cfg: Config, before: Mapping[str, object]) -> None:
-    """Note which settings of a probe are no longer its protocol's: ``protocol.changed``.
+    """Note which settings of an evaluation are no longer its protocol's: ``protocol.changed``.
 
     It is in the config, and so also in the copy that a run leaves, and in records.
     """
-    now = _probe_settings(cfg)
+    now = _protocol_settings(cfg)
     changed = {
         path: str(now.get(path))
         for path in sorted(before.keys() | now.keys())

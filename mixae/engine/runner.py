@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -250,6 +251,19 @@ class MixaeRunner(Runner):
         if torch.cuda.is_available():
             fuse(wrapper)
         return wrapper
+
+    def _build_param_scheduler(self, scheduler, optim_wrapper) -> list:
+        """As mmengine's, but for a warm-up of one step: LinearLR would keep its first factor."""
+        several = scheduler if isinstance(scheduler, Sequence) else [scheduler]
+        kept = [one for one in several if not self._is_one_step(one)]
+        return super()._build_param_scheduler(kept, optim_wrapper)
+
+    def _is_one_step(self, scheduler: dict) -> bool:
+        if type_name(scheduler) != 'LinearLR' or 'end' not in scheduler:
+            return False
+        a_unit = len(self.train_dataloader) if scheduler.get('convert_to_iter_based') else 1
+        begin, end = (int(scheduler.get(key, 0) * a_unit) for key in ('begin', 'end'))
+        return end - begin <= 1
 
     def load_checkpoint(
         self,

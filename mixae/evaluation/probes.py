@@ -51,7 +51,7 @@ class LinearProbe:
         self.epochs = epochs
         self.warmup_epochs = warmup_epochs
         self.batch_size = batch_size
-        self.lr = base_lr * batch_size / 256
+        self.base_lr = base_lr
         self.seed = seed
 
     def __call__(
@@ -68,12 +68,13 @@ class LinearProbe:
         model = nn.Sequential(
             nn.BatchNorm1d(train_ND.shape[1], affine=False, eps=1e-6), linear
         ).train()
-        optimizer = torch.optim.SGD(model.parameters(), lr=self.lr, momentum=0.9)
         batch_size = min(self.batch_size, len(train_ND))
+        lr = self.base_lr * batch_size / 256
+        optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
         steps = len(train_ND) // batch_size  # the rest of an epoch's order is dropped
         warmup, total = self.warmup_epochs * steps, self.epochs * steps
         schedulers = [CosineAnnealingLR(optimizer, T_max=total - warmup, begin=warmup, end=total)]
-        if warmup:
+        if warmup > 1:  # of one step it would keep its first factor
             schedulers.append(LinearLR(optimizer, start_factor=1e-3, begin=0, end=warmup))
         for _ in range(self.epochs):
             order = torch.randperm(len(train_ND), generator=generator)[: steps * batch_size]

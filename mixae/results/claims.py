@@ -80,6 +80,10 @@ _FIRST, _SECOND, _THIRD = (f'MixedAE, mechanism {n}' for n in (1, 2, 3))
 
 
 _TEACHER = "i-MAE's images seen do not include those of its teacher, the MAE it is compared with"
+_LASSO = (
+    "the lasso's penalty is absolute, so features of a smaller scale pay more of it: a difference "
+    'of a few thousandths may be one of scale'
+)
 _AT_03 = 'the share of pre-training; separability is measured at a share of 0.3 for both'
 
 
@@ -200,6 +204,7 @@ CLAIMS = (
         _IMAE,
         _CIFAR,
         _MAE,
+        note=_TEACHER,
     ),
     Claim(
         'i-MAE, Table 2',
@@ -208,6 +213,7 @@ CLAIMS = (
         _IMAE,
         _CIFAR,
         _MAE,
+        note=_TEACHER,
     ),
     Claim(
         'i-MAE, Table 3',
@@ -233,6 +239,7 @@ CLAIMS = (
         _IMAE,
         _CIFAR,
         _ALONE,
+        note=_LASSO,
     ),
     Claim(
         'i-MAE, Table 4',
@@ -241,6 +248,7 @@ CLAIMS = (
         _IMAE,
         _CIFAR,
         _MAE,
+        note=_LASSO,
     ),
     Claim(
         'i-MAE, Table 5',

@@ -98,11 +98,18 @@ def _take_differences(rows: Sequence[Row]) -> None:
             if column_id in COLUMNS or other is None or other.protocol != cell.protocol:
                 continue
             if not cell.is_delta and not other.is_delta:
-                difference = paired_difference(cell.by_seed, other.by_seed)
-                # Rows may have other seeds: their difference is that of the seeds they share.
-                cell.delta = difference.mean if difference else cell.mean - other.mean
-                if difference and difference.spread:
-                    cell.delta_half = difference.half
+                if not row.source:
+                    _take_paired(cell, other)
+                else:
+                    cell.delta = cell.mean - other.mean
+
+
+def _take_paired(cell: Cell, other: Cell) -> None:
+    """The difference over the seeds that two rows share; none where they share none."""
+    difference = paired_difference(cell.by_seed, other.by_seed)
+    if difference:
+        cell.delta, cell.delta_pairs = difference.mean, difference.pairs
+        cell.delta_half = difference.half if difference.spread else None
 
 
 def _baseline(row: Row, maes: Sequence[Row]) -> Row | None:
@@ -148,6 +155,9 @@ def _rank(table: Table) -> None:
                 seeds = max(seeds, len(cell.by_seed))
         for members in groups.values():
             members.sort(key=lambda member: member[1].mean, reverse=column.higher_is_better)
+            # A single seed below the highest row says nothing, and keeps nobody from a rank.
+            rest = [member for member in members[1:] if len(member[1].by_seed) > 1]
+            members = [members[0], *rest] if rest else members
             for place in range(1, min(3, len(members))):
                 why_not = _rank_first(members[place - 1 :], place, column)
                 if why_not and place == 1:
@@ -168,6 +178,8 @@ def _rank_first(members: Sequence[tuple[Row, Cell]], place: int, column: Column)
         difference = paired_difference(cell.by_seed, other.by_seed)
         if difference is None or difference.pairs < 2:
             return f'not ranked, as {row.name} and {other_row.name} share fewer than two seeds'
+        if sign * difference.mean < -difference.half:
+            return f'not ranked, as {other_row.name} is better than {row.name} in the seeds of both'
         as_printed = round(cell.mean, column.digits) == round(other.mean, column.digits)
         if as_printed or sign * difference.mean <= difference.half:
             tied.append((other_row, other, difference))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from mixae.errors import TableError
 from mixae.results.compare import build_table
-from mixae.results.paired import CONFIDENCE
+from mixae.results.paired import CONFIDENCE, paired_difference
 from mixae.results.record import RunRecord
-from mixae.results.table import Cell, Table
+from mixae.results.table import Table
 
 LEAST = 5  # runs
 
@@ -98,10 +98,11 @@ def rank_correlation(points: Sequence[tuple[float, float]]) -> RankCorrelation:
     return RankCorrelation(rho, math.tanh(z - half), math.tanh(z + half), runs)
 
 
-def half_interval(cell: Cell) -> float | None:
-    """Half of the 95 % interval (Student's t) of a cell's mean; None for a single run."""
-    from scipy.special import stdtrit
+def half_interval(by_seed: Mapping[str, float]) -> float | None:
+    """Half of the 95 % interval (Student's t) of a mean over seeds.
 
-    if cell.n < 2 or cell.std is None:
-        return None
-    return float(stdtrit(cell.n - 1, (1 + CONFIDENCE) / 2)) * cell.std / cell.n**0.5
+    None where the seeds say nothing of their scatter: a single one, or equal results.
+    """
+    # The interval of a mean is that of its differences from nothing.
+    half = paired_difference(by_seed, dict.fromkeys(by_seed, 0.0)).half
+    return half if math.isfinite(half) else None

@@ -1,11 +1,19 @@
 """Run records as a model index file (`metafile.yml`) in OpenMMLab's format."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import yaml
 
 from mixae.errors import TableError
-from mixae.results.names import INDEX_METRICS, METHODS, TASKS, in_percent, is_undefined
+from mixae.results.names import (
+    INDEX_METRICS,
+    METHODS,
+    TASKS,
+    in_percent,
+    is_undefined,
+    settings_apart,
+)
 from mixae.results.record import RunRecord
 from mixae.results.render.common import all_visible
 
@@ -43,7 +51,8 @@ def to_metafile(records: Sequence[RunRecord], method: str) -> str:
         Paper=dict(Title=paper.title, URL=paper.url),
         README=f'configs/{method}/README.md',
     )
-    models = [_model(found, paper.name) for found in runs.values()]
+    names = Counter(_model_name(found[0]) for found in runs.values())
+    models = [_model(found, paper.name, names) for found in runs.values()]
     text = yaml.safe_dump(
         all_visible(dict(Collections=[collection], Models=models)),
         sort_keys=False,
@@ -56,28 +65,35 @@ def to_metafile(records: Sequence[RunRecord], method: str) -> str:
 def _model_name(record: RunRecord) -> str:
     """As OpenMMLab names models: method, variant, backbone, data, schedule; and the seed."""
     pretraining, backbone = record['pretraining'], record['backbone']
-    changed = {k: v for k, v in record['variant'].items() if v is not None}
+    changed = settings_apart(record['method'], record['variant'])
     parts = [
         record['method'],
         *(f'{key}-{value}' for key, value in sorted(changed.items())),
         f'{backbone["arch"]}-p{backbone["patch_size"]}',
         pretraining['dataset'],
     ]
-    if pretraining['epochs'] is not None:
+    if part := pretraining.get('part'):
+        parts[-1] += f'-{part}'
+    elif pretraining['epochs'] is not None:
         parts[-1] += f'-{pretraining["epochs"]}e'
+    if teacher := (pretraining['teacher'] or {}).get('epochs'):
+        parts.append(f'teacher-{teacher}e')
     if pretraining['seed'] is not None:
         parts.append(f'seed{pretraining["seed"]}')
     return '_'.join(parts).lower().replace(' ', '')
 
 
-def _model(records: Sequence[RunRecord], collection: str) -> dict:
+def _model(records: Sequence[RunRecord], collection: str, names: Mapping[str, int]) -> dict:
     first = records[0]
-    pretraining = first['pretraining']
+    pretraining, name = first['pretraining'], _model_name(first)
+    if names[name] > 1:  # pre-trained again with the same seed, on another machine
+        name += f'_{pretraining["sha256"][:8]}'
     resources = pretraining['device']
     if resources and pretraining['device_count']:
         resources = f'{pretraining["device_count"]}x {resources}'
     metadata = {
         'Epochs': pretraining['epochs'],
+        'Part of a Schedule': pretraining.get('part'),
         'Images Seen': pretraining['images_seen'],
         'FLOPs of the Run': pretraining['flops'],
         'Training Time (s)': pretraining['seconds'],
@@ -87,7 +103,7 @@ def _model(records: Sequence[RunRecord], collection: str) -> dict:
         'Checkpoint SHA-256': pretraining['sha256'],
     }
     return dict(
-        Name=_model_name(first),
+        Name=name,
         **{'In Collection': collection},
         Metadata={key: value for key, value in metadata.items() if value is not None},
         Config=pretraining['config'],
@@ -105,6 +121,7 @@ def _result(record: RunRecord) -> dict:
     return dict(
         Task=TASKS[record['task']].index,
         Dataset=record['dataset']['name'],
+        Split=record['dataset']['split'],
         Protocol=f'{record["protocol"]["name"]} {record["protocol"]["version"]}',
         Metrics=values,
         Record=record['id'],

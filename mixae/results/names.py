@@ -33,6 +33,7 @@ METHODS = {
         'Masked Autoencoders Are Scalable Vision Learners',
         'https://arxiv.org/abs/2111.06377',
         ('AdamW',),
+        dict(mask_ratio=0.75),
     ),
     'mixedae': Method(
         'MixedAE',
@@ -238,6 +239,7 @@ def settings_apart(method: str, variant: Mapping[str, Setting]) -> dict[str, Set
     for name, value in variant.items():
         value = 'off' if value is None or value is False else value
         value = _SPELLINGS.get((name, value), value)
+        value = int(value) if isinstance(value, float) and value.is_integer() else value
         if name not in defaults or value != defaults[name]:
             apart[name] = value
     return apart

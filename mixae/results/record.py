@@ -285,7 +285,8 @@ def read_records(
         problems.append(
             f'{len(paths)} records for one cell ({", ".join(names)} of {record["task"]}, '
             f'{record["method"]} on {record["dataset"]["name"]}, seed {record["seed"]}): '
-            f'{", ".join(paths)}. Keep one of them, or give repeats different seeds.'
+            f'{", ".join(paths)}. Keep one of them. A repeat has another '
+            'seed; a setting that differs must be in the variant, such as variant.rate=base_lr.'
         )
     if problems:
         raise RecordError('\n'.join(problems))
@@ -295,6 +296,7 @@ def read_records(
 def cell_key(record: Mapping) -> str:
     """What makes two records the same repeat of the same cell: all but when, where and how fast."""
     pretraining = record['pretraining'] or {}
+    teacher = pretraining.get('teacher') or {}
     return _canonical(
         [
             *(record[key] for key in ('task', 'protocol', 'method', 'backbone', 'dataset', 'seed')),
@@ -310,5 +312,6 @@ def cell_key(record: Mapping) -> str:
                     'seed',
                 )
             ),
+            *(teacher.get(key) for key in ('epochs', 'images_seen')),
         ]
     )

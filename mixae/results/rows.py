@@ -63,9 +63,11 @@ def measured_rows(
     records: Iterable[RunRecord], kinds: Sequence[ColumnKind], made: dict[str, Column]
 ) -> list[Row]:
     """The rows of records, in order; the columns that they fill are added to `made`."""
+    records = list(records)
     rows: dict[str, Row] = {}
     values: dict[tuple[str, str], list] = defaultdict(list)  # (row, column) -> (value, record)
     watched: set[tuple] = set()  # (row, pre-training)
+    scratch = _scratch_protocols(records)
     for record in sorted(records, key=lambda record: record['task'] == 'scratch'):
         if record['task'] == 'pretrain':
             continue  # its costs come with the evaluations that used it
@@ -82,7 +84,7 @@ def measured_rows(
             for kind in kinds:
                 name = metric_shown(kind, one['task'], one['metrics'])
                 if name is not None:
-                    value, column = _measured_value(kind, one, name, made)
+                    value, column = _measured_value(kind, one, name, made, scratch)
                     values[row_key, column.id].append((value, one))
     for (row_key, column_id), found in values.items():
         row, defined = rows[row_key], [run for run in found if run[0] is not None]
@@ -103,6 +105,7 @@ def measured_rows(
 
 def _row_key(record: Mapping) -> str:
     pretraining = record['pretraining'] or {}
+    teacher = pretraining.get('teacher') or {}
     names = ('dataset', 'epochs', 'part', 'images_seen', 'labels_in_pretraining')
     return key_of(
         record['method'],
@@ -110,12 +113,15 @@ def _row_key(record: Mapping) -> str:
         record['backbone'],
         record['pretraining'] is None,
         *(pretraining.get(name) for name in names),
+        *(teacher.get(name) for name in ('epochs', 'images_seen')),
+        # Two files of others may come from two recipes: only runs with a known seed are repeats.
+        pretraining.get('sha256') if pretraining.get('seed') is None else None,
     )
 
 
 def _measured_row(record: RunRecord) -> Row:
     pretraining = record['pretraining']
-    names = ('dataset', 'epochs', 'part', 'images_seen')
+    names = ('dataset', 'epochs', 'part', 'images_seen', 'teacher')
     return Row(
         record['method'],
         settings_apart(record['method'], record['variant']),
@@ -136,8 +142,21 @@ def _check_metrics(record: RunRecord, asked: Iterable[ColumnKind]) -> None:
         )
 
 
+def _scratch_protocols(records: Iterable[Mapping]) -> dict[str, set[str]]:
+    """By data set: the protocols under which models were trained from scratch."""
+    protocols = defaultdict(set)
+    for record in records:
+        if record['task'] == 'scratch':
+            protocols[key_of(record['dataset'])].add(key_of(record['protocol']))
+    return protocols
+
+
 def _measured_value(
-    kind: ColumnKind, record: RunRecord, name: str, made: dict[str, Column]
+    kind: ColumnKind,
+    record: RunRecord,
+    name: str,
+    made: dict[str, Column],
+    scratch: Mapping[str, set[str]],
 ) -> tuple[float | None, Column]:
     """A metric of a record in its column's unit, and the column, which is made if it is new.
 
@@ -150,27 +169,34 @@ def _measured_value(
     if kind.key in COLUMNS and unit != kind.unit:
         wanted = "'%' or 'fraction' (0..1)" if kind.unit == '%' else repr(kind.unit)
         raise TableError(f'{place} has the unit {unit!r}; expected {wanted}.')
-    column = _measured_column(kind, record, unit, entry['higher_is_better'], made)
-    if (unit, entry['higher_is_better']) != (column.unit, column.higher_is_better):
+    better = entry['higher_is_better']
+    column = _measured_column(kind, record, unit, better, made, scratch)
+    if (unit, better) != (column.unit, column.higher_is_better):
         raise TableError(
             f'{place} is given in {unit or "no unit"!r} '
-            f'(higher_is_better={entry["higher_is_better"]}), other records of {record["task"]} '
+            f'(higher_is_better={better}), other records of {record["task"]} '
             f'in {column.unit or "no unit"!r} (higher_is_better={column.higher_is_better}).'
         )
     return None if undefined else value, column
 
 
 def _measured_column(
-    kind: ColumnKind, record: Mapping, unit: str, higher_is_better: bool, made: dict[str, Column]
+    kind: ColumnKind,
+    record: Mapping,
+    unit: str,
+    higher_is_better: bool,
+    made: dict[str, Column],
+    scratch: Mapping[str, set[str]],
 ) -> Column:
     dataset, protocol = record['dataset'], record['protocol']
     column_id = key_of(kind.key, dataset, protocol)
     if column_id in made:
         return made[column_id]
     stated = f'protocol {protocol["name"]!r} {protocol["version"]}'
-    if record['task'] == 'scratch':
+    if record['task'] == 'scratch' and len(scratch[key_of(dataset)]) == 1:
         # Its recipe may be its own. It is shown beside fine-tuning, as the papers do; ranks and
-        # differences go by the protocol of the cell, so they stay apart.
+        # differences go by the protocol of the cell, so they stay apart. Of several recipes each
+        # has its own column.
         data = key_of(kind.key, dataset)[:-1]
         beside = [column for key, column in made.items() if key.startswith(data)]
         if len(beside) == 1:
@@ -197,14 +223,16 @@ def _measured_cell(found: list) -> Cell:
         # What was watched in two pre-trainings of one seed, on two machines, is no second sample.
         repeats[seed, record['seed']].append(value)
     numbers = [statistics.fmean(values) for values in repeats.values()]
+    means = {seed: statistics.fmean(values) for seed, values in by_seed.items()}
+    (protocol,) = {key_of(record['protocol']) for _, record in found}
     return Cell(
-        statistics.fmean(numbers),
+        statistics.fmean(means.values()),
         statistics.stdev(numbers) if len(numbers) > 1 else None,
         len(numbers),
         len(by_seed) if found[0][1]['pretraining'] else 0,
-        by_seed={seed: statistics.fmean(values) for seed, values in by_seed.items()},
+        by_seed=means,
         records=tuple(record['id'] for _, record in found),
-        protocol=key_of(found[0][1]['protocol']),
+        protocol=protocol,
     )
 
 
@@ -246,7 +274,8 @@ def _costs(records: Sequence[Mapping]) -> dict[str, float]:
 def add_means(rows: Sequence[Row], made: dict[str, Column]) -> None:
     """A column for each protocol that several small data sets have: the mean over them.
 
-    Rows that lack one of them have no mean, as theirs would be of other sets.
+    Rows that lack one of them have no mean, as theirs would be of other sets. It is taken over the
+    seeds that all sets have.
     """
     groups = defaultdict(list)
     for column in made.values():
@@ -272,15 +301,17 @@ def add_means(rows: Sequence[Row], made: dict[str, Column]) -> None:
             if None in cells:
                 continue
             seeds = [seed for seed in cells[0].by_seed if all(seed in c.by_seed for c in cells)]
+            if not seeds:
+                continue
             means = {seed: statistics.fmean(c.by_seed[seed] for c in cells) for seed in seeds}
             row.cells[column_id] = Cell(
-                statistics.fmean(cell.mean for cell in cells),
+                statistics.fmean(means.values()),
                 statistics.stdev(means.values()) if len(means) > 1 else None,
-                min(cell.n for cell in cells),
-                min(cell.pretrainings for cell in cells),
+                len(means),
+                len(means) if row.pretraining else 0,
                 by_seed=means,
                 records=tuple(record for cell in cells for record in cell.records),
-                protocol=cells[0].protocol,
+                protocol=' '.join(sorted({cell.protocol for cell in cells})),
             )
 
 

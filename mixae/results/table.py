@@ -43,7 +43,8 @@ class Cell:
 
     `std` is the sample standard deviation over the `n` runs of different seeds (None for one run);
     `pretrainings` is how many seeds of pre-training they started from, `by_seed` their results by
-    the seed that pairs them with another row's. `delta` is the difference from the MAE row's cell, `delta_half`
+    the seed that pairs them with another row's; `mean` is the mean of these. `delta` is the
+    difference from the MAE row's cell over `delta_pairs` seeds (0: published numbers), `delta_half`
     half of its 95 % interval, where there is one. `rank` is 1 (best), 2 (second best) or 0;
     `is_tied` where the best are not separable and this is one of them, `seeds_needed` how many
     seeds would tell it from the highest. `is_delta`: the published number itself is a difference
@@ -57,6 +58,7 @@ class Cell:
     by_seed: dict[str, float] = field(default_factory=dict)
     delta: float | None = None
     delta_half: float | None = None
+    delta_pairs: int = 0
     rank: int = 0
     is_tied: bool = False
     seeds_needed: int | None = None
@@ -75,7 +77,7 @@ class Row:
     method: str
     variant: dict
     backbone: dict
-    pretraining: dict | None  # dataset, epochs, images_seen, part (see the records' schema)
+    pretraining: dict | None  # dataset, epochs, images_seen, part, teacher (the records' schema)
     labels_in_pretraining: bool | None
     source: str = ''
     url: str = ''
@@ -111,8 +113,11 @@ class Row:
         epochs = self.pretraining['epochs']
         data = dataset_name(self.pretraining['dataset'])
         if part := self.pretraining.get('part'):
-            return f'{data}, {part.replace("-", " ")}'
-        return data if epochs is None else f'{data}, {epochs:g} epochs'
+            data += f', {part.replace("-", " ")}'
+        elif epochs is not None:
+            data += f', {epochs:g} epochs'
+        teacher = (self.pretraining.get('teacher') or {}).get('epochs')
+        return data if teacher is None else f'{data} (teacher {teacher:g})'
 
     @property
     def labels_text(self) -> str:

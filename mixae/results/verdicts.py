@@ -34,6 +34,7 @@ class Finding:
     column: str = ''
     budget: str = ''
     value: str = ''
+    could_tell: bool = False  # a difference with an interval
 
 
 def judge(low: float, high: float, claim: Claim) -> str:
@@ -74,6 +75,8 @@ def _in_column(table: Table, claim: Claim, name: str) -> list[Finding]:
     found = []
     for column in (one for one in table.columns if one.kind.key == name):
         rows = [row for row in table.rows if column.id in row.cells and _is_about(claim, row)]
+        # A checkpoint from before the end of a schedule is no budget of its own.
+        rows = [row for row in rows if not (row.pretraining or {}).get('part')]
         for row in (row for row in rows if claim.row.fits(row)):
             cell = row.cells[column.id]
             if claim.base is None:
@@ -93,7 +96,7 @@ def _is_about(claim: Claim, row: Row) -> bool:
 
 def _setting(row: Row, claim: Claim) -> str:
     """What two rows must share to be compared: backbone, data, labels and, mostly, images seen."""
-    shared = ('dataset', 'images_seen', 'part') if claim.equal_images else ('dataset', 'part')
+    shared = ('dataset', 'images_seen') if claim.equal_images else ('dataset',)
     pretraining = row.pretraining or {}
     return key_of(
         row.backbone, *(pretraining.get(name) for name in shared), row.labels_in_pretraining
@@ -128,8 +131,10 @@ def _finding(claim: Claim, column: Column, row: Row, cell: Cell, value: str, dif
     title = f'{column.kind.header}{unit}, {column.dataset}, {protocol["name"]}'
     seen = (row.pretraining or {}).get('images_seen')
     budget = f'{row.backbone_text}; {row.pretraining_text}'
-    budget += f' ({seen:,} images seen)' if seen else ''
-    return Finding(claim, judge(low, high, claim), title, f'{budget}; {seeds}', value)
+    own = ' by the run itself' if (row.pretraining or {}).get('teacher') else ''
+    budget += f' ({seen:,} images seen{own})' if seen else ''
+    could_tell = claim.base is not None and math.isfinite(difference.half)
+    return Finding(claim, judge(low, high, claim), title, f'{budget}; {seeds}', value, could_tell)
 
 
 def claims_page(records: Sequence[RunRecord]) -> str:
@@ -137,6 +142,7 @@ def claims_page(records: Sequence[RunRecord]) -> str:
     found = findings(records)
     counts = Counter(one.verdict for one in found)
     not_run = counts.pop(NOT_RUN, 0)
+    differences = sum(one.could_tell for one in found)
     lines = [
         '# Claims of the papers, and what was measured',
         '',
@@ -151,9 +157,10 @@ def claims_page(records: Sequence[RunRecord]) -> str:
         '',
         fill(
             f'{len(CLAIMS)} claims, {not_run} of them {NOT_RUN}. {counts.total()} findings on the '
-            f'others: {_counted(counts) or "none"}. If no row differed from another, about '
-            f'{(1 - CONFIDENCE) * counts.total():.0f} of the findings would be confirmed or '
-            'refuted by chance.',
+            f'others: {_counted(counts) or "none"}. {differences} of them are '
+            'differences of rows with several seeds. If no row differed from another, about '
+            f'{(1 - CONFIDENCE) * differences:.0f} of these would be confirmed or refuted by '
+            'chance.',
             100,
         ),
         '',

@@ -26,6 +26,8 @@ def watched_metrics(record: Mapping) -> dict[str, dict]:
     """
     metrics = {}
     for name, curve in record.get('curves', {}).items():
+        if curve['x_label'] not in ('iteration', 'epoch'):
+            continue  # of the evaluation: what a probe chose among
         ends = {line: at_the_end(values) for line, values in curve['lines'].items()}
         ends = {line: value for line, value in ends.items() if value is not None}
         if not ends:

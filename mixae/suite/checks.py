@@ -1,6 +1,8 @@
 """What a suite's results say, in words: named by a suite's ``checks`` with their options."""
 
 import itertools
+from collections import Counter
+from statistics import fmean
 
 from mixae.results.paired import paired_difference
 from mixae.results.table import Table
@@ -16,31 +18,39 @@ def pretraining_pays(folder: Folder, table: Table, **bars: dict) -> list[str]:
     Args:
         folder (Folder): The suite's.
         table (Table): Of what is done; means over the seeds that both rows have.
-        **bars (dict): By column of the table: ``gain``, the points above the row without
-            pre-training that count as clear, and ``least``, the value to reach (default 0). A
-            method with a bar of its own has it by its name.
+        **bars (dict): By column of the table: ``gain``, the points better than the row without
+            pre-training that count as clear, and ``least``, the value to reach. A method with a bar
+            of its own has it by its name. Rows of one backbone and protocol are compared.
     """
     lines = []
     for column in table.columns:
         if column.kind.key not in bars:
             continue
+        sign, unit = 1 if column.higher_is_better else -1, f' {column.unit}'.rstrip()
         rows = [row for row in table.rows if not row.source and column.id in row.cells]
         bases = [row for row in rows if row.pretraining is None]
+        names = Counter(row.name for row in rows)
         for base, row in itertools.product(bases, (row for row in rows if row.pretraining)):
             one, other = (r.cells[column.id] for r in (row, base))
             difference = paired_difference(one.by_seed, other.by_seed)
-            if difference is None:
+            comparable = (row.backbone, one.protocol) == (base.backbone, other.protocol)
+            if difference is None or not comparable:
                 continue
-            bar = {'least': 0.0} | bars[column.kind.key]
+            shared = one.by_seed.keys() & other.by_seed.keys()
+            mean, without = (fmean(c.by_seed[seed] for seed in shared) for c in (one, other))
+            bar = {'least': None} | bars[column.kind.key]
             bar |= bar.get(row.method, {})
-            enough = difference.mean >= bar['gain'] and one.mean >= bar['least']
-            reach = f', and {bar["least"]:g} {column.unit} or more' if bar['least'] else ''
+            enough, clear = sign * difference.mean >= bar['gain'], f'{bar["gain"]:g} points '
+            clear += 'or more' if sign > 0 else 'lower or more'
+            if bar['least'] is not None:
+                enough = enough and sign * (mean - bar['least']) >= 0
+                clear += f', and {bar["least"]:g}{unit} or {"more" if sign > 0 else "less"}'
             seeds = f'{difference.pairs} seed{"s" if difference.pairs > 1 else ""}'
+            name = f'{row.name} ({row.pretraining_text})' if names[row.name] > 1 else row.name
             lines.append(
-                f'{column.header}: {row.name} {one.mean:.1f} {column.unit}, {base.name} '
-                f'{other.mean:.1f}: {difference.mean:+.1f} points over {seeds}. Pre-training '
-                f'{"pays" if enough else "does NOT pay clearly"} (clear: {bar["gain"]:g} points or '
-                f'more{reach}).'
+                f'{column.header}: {name} {mean:.1f}{unit}, {base.name} '
+                f'{without:.1f}: {difference.mean:+.1f} points over {seeds}. Pre-training '
+                f'{"pays" if enough else "does NOT pay clearly"} (clear: {clear}).'
             )
     return lines
 

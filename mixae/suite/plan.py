@@ -1,6 +1,7 @@
 """What a suite consists of: pre-trained once, evaluated many times, over seeds."""
 
 import copy
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from mmengine.config import Config
 
 from mixae.derive import derive
 from mixae.derive.checks import nearest
+from mixae.engine.hooks.provenance import describe_backbone, describe_variant
 from mixae.engine.options import merge_values
 from mixae.errors import ConfigError, SuiteError
 from mixae.files import ROOT, find_config
+from mixae.results.names import settings_apart
 from mixae.results.record import config_sha256
 from mixae.suite.read import SCRATCH, check_whole, read_config, read_suite
 
@@ -172,6 +175,39 @@ class Suite:
         raise SuiteError(
             f'Suite {self.name} has no run {name!r}{near} --dry-run lists all {len(self.plan)}.'
         )
+
+    def check_rows(self) -> None:
+        """Find pre-trainings that tables would not tell apart.
+
+        Raises:
+            SuiteError: Two rows differ in what no record tells.
+        """
+        told = {}
+        for run in self.plan:
+            if not run.is_pretraining:
+                continue
+            cfg, seed = run.config(), run.options.get('randomness.seed')
+            what = dict(
+                method=cfg.get('method'),
+                variant=settings_apart(cfg.get('method'), describe_variant(cfg)),
+                backbone=describe_backbone(cfg.model.backbone),
+                data=cfg.train_dataloader.dataset,
+                length=cfg.train_cfg,
+                teacher=run.teacher,
+            )
+            other = told.setdefault(json.dumps([seed, what], sort_keys=True, default=str), run)
+            if other is not run:
+                changed = {
+                    key
+                    for key in {**run.options, **other.options}
+                    if run.options.get(key) != other.options.get(key)
+                }
+                changed = ', '.join(sorted(changed)) or 'nothing but their configs'
+                raise SuiteError(
+                    f'{other.name} and {run.name} would be one row of a table: they differ in '
+                    f"{changed}, which is not in the config's variant. Add it to the options of "
+                    "both rows, such as 'variant.rate': 'base_lr'."
+                )
 
     @property
     def evaluations(self) -> list[Run]:

@@ -66,6 +66,8 @@ class Folder:
             settings |= {'tool': run.target, 'arguments': ' '.join(run.arguments)}
         for name, config in run.configs.items():
             settings |= _flat(config.to_dict(), name)
+        if run.gpus > 1 and run.tool == 'train':
+            settings['processes'] = str(run.gpus)
         return settings
 
     def key(self, run: Run) -> str:
@@ -76,6 +78,8 @@ class Folder:
         content = [run.target, list(run.arguments)] if run.is_analysis else []
         content += [*run.digests, run.tool, run.start == SCRATCH]
         content += [run.epoch] if run.epoch else []
+        # The effective batch and its learning rate follow from the processes.
+        content += [f'{run.gpus} processes'] if run.gpus > 1 and run.tool == 'train' else []
         if run.start.startswith(FILE):
             path = Path(self.start(run))
             content += [run.start, self.sha256(path) if path.is_file() else None]

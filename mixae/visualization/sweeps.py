@@ -43,6 +43,7 @@ def sweep_lines(records: Sequence[RunRecord], setting: str, column: str) -> tupl
             f'setting {setting!r} is the same in all rows; those that differ: '
             f'{", ".join(there) or "none"}.'
         )
+    several = len({row.pretraining_text for row in table.rows if row.method in swept}) > 1
     lines, levels = defaultdict(list), []
     for row in (row for row in table.rows if result.id in row.cells):
         if row.method not in swept:
@@ -52,6 +53,7 @@ def sweep_lines(records: Sequence[RunRecord], setting: str, column: str) -> tupl
         default = METHODS[row.method].defaults.get(setting) if row.method in METHODS else None
         value = _number(row.variant.get(setting, default))
         name = f'{method_name(row.method)} {settings_text(others)}'.rstrip()
+        name += f', {row.pretraining_text}' if several else ''
         lines[name].append((value, row.cells[result.id]))
     # Words beside numbers, such as 'auto', have no place on the axis.
     for name, points in lines.items():
@@ -92,7 +94,7 @@ def plot_sweep(
         ax.errorbar(
             [ticks.index(value) if words else value for value, _ in points],
             [cell.mean for _, cell in points],
-            yerr=[half_interval(cell) or 0.0 for _, cell in points],
+            yerr=[half_interval(cell.by_seed) or 0.0 for _, cell in points],
             fmt='o-',
             capsize=3,
             color=colours(i % 10),
@@ -100,7 +102,7 @@ def plot_sweep(
         )
     for i, (name, cell) in enumerate(levels):
         ax.axhline(cell.mean, color='black', ls=('--', ':', '-.')[i % 3], lw=1.2, label=name)
-        if half := half_interval(cell):
+        if half := half_interval(cell.by_seed):
             ax.axhspan(cell.mean - half, cell.mean + half, color='black', alpha=0.06, lw=0)
     if words:
         ax.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
@@ -114,9 +116,9 @@ def plot_sweep(
 
 def _table(setting: str, result, lines: dict, levels: list) -> list[str]:
     def shown(cell) -> str:
-        half = half_interval(cell)
+        half = half_interval(cell.by_seed)
         spread = f' ± {half:.2f}' if half is not None else ''
-        return f'{cell.mean:.2f}{spread} | {cell.n}'
+        return f'{cell.mean:.2f}{spread} | {len(cell.by_seed)}'
 
     rows = [f'| Row | {setting} | {result.title} | seeds |', '|---|---:|---:|---:|']
     for name, points in lines.items():
@@ -140,7 +142,7 @@ def plot_rows(records: Sequence[RunRecord], column: str, path: str | Path) -> li
     figure = Figure(figsize=(7.5, 0.35 * len(rows) + 1.3), dpi=120, layout='constrained')
     ax = figure.add_subplot()
     for place, (_, cell) in enumerate(rows):
-        half = half_interval(cell)
+        half = half_interval(cell.by_seed)
         ax.plot(list(cell.by_seed.values()), [place] * len(cell.by_seed), '.', color='0.6', ms=6)
         ax.errorbar(cell.mean, place, xerr=half, fmt='o', capsize=3, color='C0')
     ax.set_yticks(range(len(rows)), [name for name, _ in rows])

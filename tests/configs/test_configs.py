@@ -12,6 +12,7 @@ from mmengine.dataset import Compose
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from PIL import Image
+from torch import nn
 
 from mixae.checkpoints.load import FINAL_NORM
 from mixae.derive import derive
@@ -147,6 +148,17 @@ def test_recipes_are_maes_on_eight_gpus(path, lr, weight_decay, warmup):
     assert optimizer.lr == pytest.approx(lr)
     assert optimizer.weight_decay == weight_decay
     assert cfg.param_scheduler[0].end == warmup
+
+
+def test_linear_probing_scales_the_rate_of_weights_alone_as_maes_lars_does():
+    cfg = load('transfer/imagenet/vitb_linear.py')
+    model = nn.Module()
+    model.fc = nn.Linear(8, 4)
+    # mixae's wrapper with AMP off, so that a CPU will do.
+    wrapper = dict(cfg.optim_wrapper.to_dict(), type='OptimWrapper')
+    groups = build_optim_wrapper(model, wrapper).optimizer.param_groups
+    excluded = {len(g['params'][0].shape): g.get('lars_exclude', False) for g in groups}
+    assert excluded == {1: True, 2: False}
 
 
 @pytest.mark.parametrize('mixedae', [p for p in PRETRAIN if p.parts[0] == 'mixedae'], ids=str)

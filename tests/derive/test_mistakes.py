@@ -414,6 +414,14 @@ def test_a_mistake_is_named(config, option, message):
             ['model.attention.subtract_segment=True', 'model.attention.mode=global'],
             r"attention\.subtract_segment=True goes with mode='topk': 'global' selects no keys",
         ),
+        (
+            ['model.backbone.layer_cfgs={"attn_drop_rate": 0.1}'],
+            r"attn_drop_rate=0\.1: homologous attention has no dropout .*mode to 'global'",
+        ),
+        (
+            ['model.mix_ratio=0.015625', 'train_dataloader.batch_size=64'],
+            r'mix_ratio=0\.015625: 1 of 64 patches .* contrastive loss needs 2\. Raise',
+        ),
     ],
 )
 def test_options_that_mean_nothing_together_are_named(options, message):

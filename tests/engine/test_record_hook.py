@@ -163,10 +163,11 @@ def test_a_probe_of_one_class_is_refused(small_config, image_folder, tmp_path, s
         ('attentive', ['train_cfg.max_epochs=5', 'train_cfg.val_interval=1', 'base_lr=0.1'], ''),
         ('sweep', ['data_root=/x', 'test_dataloader.batch_size=8', 'model.backbone.arch=s'], ''),
         ('knn', ['test_cfg.pool=std', 'protocol.name=knn-std'], ''),
-        ('finetune', ['base_lr=1'], ''),
+        ('finetune', ['base_lr=1'], 'base_lr=1'),
+        ('finetune', ['train_dataloader.batch_size=8', 'optim_wrapper.accumulative_counts=2'], ''),
     ],
 )
-def test_an_override_of_a_probes_settings_is_noted(probe, options, changed):
+def test_an_override_of_a_protocols_settings_is_noted(probe, options, changed):
     cfg = Config.fromfile(f'configs/transfer/cifar/cifar10_vitt_{probe}.py')
     merge_options(cfg, options)
     noted = (cfg.get('protocol') or {}).get('changed', {})

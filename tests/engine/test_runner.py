@@ -119,6 +119,16 @@ def test_a_stop_and_a_resume_give_what_a_straight_run_gives(pretrained, small_co
     assert first['seconds'] < told['seconds']
 
 
+@pytest.mark.parametrize('epochs', [0.5 / STEPS, 1 / STEPS])
+def test_a_warm_up_of_one_step_is_none(small_config, tmp_path, epochs):
+    """mmengine's LinearLR stays at its first factor then: a run at a thousandth of its rate."""
+    cfg = small_config(MIXEDAE, epochs=1)
+    cfg.warmup_epochs = epochs
+    runner = launch.train(cfg)
+    (cosine,) = runner.param_schedulers
+    assert cosine.base_values == pytest.approx([1.5e-4 * 8 / 256] * len(cosine.base_values))
+
+
 def test_the_rate_climbs_to_its_peak_and_falls_to_zero(pretrained, small_config, tmp_path):
     cfg = small_config(MIXEDAE, epochs=3)
     cfg.warmup_epochs = 1

@@ -50,6 +50,38 @@ def test_points_along_a_schedule_are_hollow_and_joined_to_its_end(make_record, d
     assert set(level.get_ydata()) == {14} and level.get_label() == 'random encoder'
 
 
+def test_a_line_is_of_the_same_runs_all_along(make_record, drawn):
+    """Better runs at its end alone would make a rise that no run has."""
+
+    def run(value, epochs, seed, **more):
+        pretraining = dict(epochs=epochs, images_seen=1000 * epochs, seed=seed, **more)
+        return make_record(value=value, seed=seed, pretraining=pretraining)
+
+    records = [run(40 - seed, 2, seed, part='2e-of-4e') for seed in (3, 4)]
+    records += [run(38 - seed, 4, seed) for seed in (3, 4)] + [run(90, 4, seed) for seed in (0, 1)]
+    records += [run(20, 1, 0)]
+    assert _points(drawn(records)) == [(1e3, 20, False), (2e3, 36.5, True), (4e3, 34.5, False)]
+
+
+def test_other_data_and_other_backbones_are_other_lines(make_record, drawn):
+    records = [
+        make_record(value=value, pretraining=dict(dataset=data, images_seen=images))
+        for data, value in (('cifar10', 60), ('cifar100', 20))
+        for images in (1000, 2000)
+    ]
+    small = dict(arch='vit-small', patch_size=4, img_size=32)
+    for backbone in ({}, dict(backbone=small)):
+        records.append(make_record(method='random', pretraining=None, **backbone))
+    ax = drawn(records)
+    labels = [text.get_text() for text in ax.figure.legends[0].get_texts()]
+    assert labels == [
+        'random encoder, vit-small/4, 32 px',
+        'random encoder, vit-tiny/4, 32 px',
+        'MAE, CIFAR-10',
+        'MAE, CIFAR-100',
+    ]
+
+
 def test_the_middle_of_a_schedule_is_another_row_than_a_short_one(make_record, cells_of):
     part = make_record(value=20, pretraining=dict(epochs=4, part='4e-of-8e'))
     short = make_record(value=40, pretraining=dict(epochs=4))

@@ -97,6 +97,22 @@ def test_rows_of_other_seeds_are_compared_over_those_they_share():
     assert found.value.startswith('43.00 against 41.00: +2.00')
 
 
+def test_a_checkpoint_from_before_the_end_is_no_finding_of_its_own():
+    records = rows([2, 2.1, 1.9])
+    early = rows([-5, -5.1, -4.9])
+    for one in early:
+        one['pretraining'] |= dict(part='1e-of-4e', images_seen=25)
+    (found,) = findings(records + early, [BETTER])
+    assert found.verdict == CONFIRMED
+
+
+def test_chance_is_counted_over_what_could_be_decided():
+    level = replace(BETTER, base=None)
+    found = findings(rows([2, 2.1, 1.9]), [BETTER, level])
+    assert [one.could_tell for one in found] == [True, False]
+    assert not findings(rows([5]), [BETTER])[0].could_tell
+
+
 def test_a_claim_about_data_looks_at_rows_of_that_data_alone():
     records = rows([2, 2.1, 1.9])
     assert findings(records, [replace(BETTER, data='digit_scenes')])[0].verdict == CONFIRMED

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from mixae.results.compare import build_table
 from mixae.results.published import load_published
-from mixae.results.render.common import footnotes
+from mixae.results.record import read_records, write_record
+from mixae.results.render.common import cell_text, footnotes
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = load_published()
@@ -116,3 +117,80 @@ def test_scratch_stands_in_the_fine_tuning_column(make_runs, cells_of):
     assert cells['scratch', ''].delta is None
     assert [cell.rank for cell in cells.values()] == [0, 0]
     assert "from scratch: protocol 'training from scratch' 1" in '\n'.join(footnotes(other))
+
+
+def test_training_from_scratch_by_two_recipes_is_two_columns(make_runs, cells_of):
+    """Their mean would be a result that nobody has."""
+    runs = make_runs(74, task='finetune', protocol=dict(name='ft', version=1))
+    for name, value in (('ft', 40), ('scratch-300e', 60)):
+        protocol = dict(name=name, version=1)
+        runs += make_runs(value, 1, task='scratch', method='scratch', protocol=protocol)
+    for records in (runs, runs[::-1], runs[3:]):
+        table = build_table(records, columns=['finetune'])
+        (row,) = (row for row in table.rows if row.method == 'scratch')
+        assert sorted(cell.mean for cell in row.cells.values()) == pytest.approx([40, 60])
+        assert len(table.columns) == 2
+
+
+def _of_seeds(make_record, method, values):
+    return [
+        make_record(
+            value=value,
+            method=method,
+            pretraining=dict(seed=s, sha256=f'{s:064x}'),
+            seed=s + 100 * n,
+        )
+        for s, repeats in values.items()
+        for n, value in enumerate(repeats)
+    ]
+
+
+def test_the_difference_is_over_the_seeds_that_both_rows_have_and_says_so(make_record, cells_of):
+    mae = _of_seeds(make_record, 'mae', {0: [60], 1: [41], 2: [40]})
+    ours = _of_seeds(make_record, 'mixedae', {1: [43.1], 2: [42], 3: [44]})
+    table = build_table(mae + ours, columns=['linear'])
+    cell = cells_of(table, 'linear')['mixedae', '']
+    assert (cell.delta, cell.delta_pairs) == (pytest.approx(2.05), 2)
+    assert ' over 2)' in cell_text(cell, table.columns[0], table.n)
+    assert 'Over k: k seeds, those that both rows have' in ' '.join(footnotes(table))
+    far = build_table(
+        mae + _of_seeds(make_record, 'mixedae', {7: [50], 8: [51]}), columns=['linear']
+    )
+    assert cells_of(far, 'linear')['mixedae', ''].delta is None
+
+
+def test_a_pretraining_evaluated_five_times_counts_once_in_the_mean(make_record, cells_of):
+    records = _of_seeds(make_record, 'mae', {0: [60, 60, 60, 60, 60.5], 1: [50], 2: [40]})
+    cell = cells_of(build_table(records, columns=['linear']), 'linear')['mae', '']
+    assert cell.mean == pytest.approx((60.1 + 50 + 40) / 3)
+    assert (cell.n, cell.pretrainings, len(cell.by_seed)) == (7, 3, 3)
+
+
+def test_another_teacher_and_another_file_of_unknown_origin_are_other_rows(make_record, tmp_path):
+    def imae(epochs):
+        teacher = dict(epochs=epochs, images_seen=1000 * epochs, seconds=None, device=None)
+        teacher |= dict(device_count=None, flops=None)
+        return make_record(method='imae', pretraining=dict(teacher=teacher))
+
+    table = build_table([imae(12), imae(24)], columns=['linear'])
+    texts = [row.pretraining_text for row in table.rows]
+    assert texts == ['CIFAR-10, 12 epochs (teacher 12)', 'CIFAR-10, 12 epochs (teacher 24)']
+    paths = [write_record(record, tmp_path) for record in (imae(12), imae(24))]
+    assert len(read_records(paths)) == 2  # they are no two results for one cell
+    files = [
+        make_record(method='unknown', value=value, pretraining=dict(seed=None, sha256=64 * digit))
+        for digit, value in (('a', 40), ('b', 70))
+    ]
+    rows = build_table(files, columns=['linear']).rows
+    assert [cell.mean for row in rows for cell in row.cells.values()] == [40, 70]
+
+
+def test_a_whole_number_is_one_setting_however_it_is_written(make_record):
+    records = [
+        make_record(
+            method='imae', variant=dict(distill=value), seed=seed, pretraining=dict(seed=seed)
+        )
+        for seed, value in enumerate((2, 2.0))
+    ]
+    (row,) = build_table(records, columns=['linear']).rows
+    assert row.variant_text == 'distill=2'

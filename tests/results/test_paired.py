@@ -171,12 +171,22 @@ def test_equal_results_and_zero_variance_rank_nothing():
     assert marks == [TIED, TIED] and 'less than is printed' in why
 
 
+def test_a_row_of_one_seed_keeps_others_from_a_rank_only_where_it_is_the_highest():
+    gone = np.zeros((1, 3, 3), dtype=bool)
+    gone[0, 2, 1:] = True
+    marks, why = _one([50, 52, 54], [40, 41, 44], [30, 0, 0], missing=gone)
+    assert (marks, why) == ([BEST, PLAIN, PLAIN], [])
+    marks, (why,) = _one([50, 52, 54], [40, 41, 44], [60, 0, 0], missing=gone)
+    assert marks == [PLAIN] * 3 and 'share fewer than two seeds' in why
+
+
 def test_missing_pairs_rank_nothing():
-    gone = np.array([[[0, 0, 0], [0, 1, 1], [0, 0, 0]]], dtype=bool)
-    marks, why = _one([50, 52, 54], [40, 0, 0], [30, 32, 32.5], missing=gone)
+    gone = np.array([[[0, 0, 0, 1], [0, 1, 1, 0], [0, 0, 0, 1]]], dtype=bool)
+    marks, why = _one([50, 52, 54, 0], [40, 0, 0, 40], [30, 32, 32.5, 0], missing=gone)
     assert marks == [PLAIN] * 3
     assert why == ['Linear: not ranked, as row 0 and row 1 share fewer than two seeds.']
     # The best mean is that of the seeds a row has; its rival is better where both have run.
     gone = np.array([[[1, 0, 0, 0], [0, 0, 0, 0]]], dtype=bool)
-    marks, _ = _one([0, 50, 52, 54], [0, 51, 53.1, 55], missing=gone)
-    assert marks == [TIED, TIED]
+    marks, why = _one([0, 50, 52, 54], [0, 51, 53.1, 55], missing=gone)
+    assert marks == [PLAIN, PLAIN]
+    assert why == ['Linear: not ranked, as row 1 is better than row 0 in the seeds of both.']

@@ -406,3 +406,7 @@ def test_a_table_has_the_mean_over_small_sets_for_rows_that_have_them_all(make_r
     assert shown['mae'].by_seed == {'0': 60, '3': 63} and shown['mae'].std == pytest.approx(
         4.5**0.5
     )
+    # The mean is over the seeds that all sets have: of no other runs than its differences.
+    more = build_table([*records, record('mae', 'cub', 90, 7)])
+    (cell,) = (row.cells[column.id] for row in more.rows if row.method == 'mae')
+    assert (cell.mean, cell.n) == (pytest.approx(61.5), 2)

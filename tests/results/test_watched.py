@@ -127,3 +127,8 @@ def test_a_column_that_nothing_was_watched_for_is_named(make_record):
     records = runs(make_record, [0.5])
     with pytest.raises(TableError, match=r'pretrain:layer 9.*pretrain:topk_accuracy/layer 1'):
         build_table(records, columns=['pretrain:layer 9'])
+
+
+def test_what_a_probe_chose_among_was_not_watched_while_pretraining(make_record):
+    sweep = dict(x_label='learning rate', y_label='%', x=[0.1, 1], lines=dict(cls=[20.0, 30.0]))
+    assert watched_metrics(make_record(curves=dict(sweep=sweep))) == {}

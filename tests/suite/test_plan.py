@@ -10,6 +10,7 @@ from mixae.derive import derive
 from mixae.errors import MixaeError, SuiteError
 from mixae.suite.checks import CHECKS
 from mixae.suite.plan import ROOT, load_suite
+from mixae.suite.run import open_suite
 from mixae.suite.state import Folder
 
 SUITES = sorted(p for p in (ROOT / 'configs' / 'suites').rglob('*.py') if p.parent.name != '_base_')
@@ -82,6 +83,33 @@ def test_evaluations_along_a_pretraining_start_from_the_checkpoints_of_their_epo
         f'epoch_{epoch}.pth' for epoch in (12, 3, 9)
     ]
     assert len({folder.key(run) for run in runs}) == 3
+
+
+@pytest.mark.parametrize('path', SUITES, ids=lambda path: path.stem)
+def test_tables_tell_the_rows_of_every_suite_apart(path):
+    load_suite(path).check_rows()
+
+
+def test_rows_that_no_table_tells_apart_are_refused_until_the_setting_is_named(tmp_path):
+    path, rows = tmp_path / 's.py', "pretrain['n'] = dict(pretrain['m'], options={})"
+    path.write_text(f"{SUITE}\n{rows}\npretrain['n']['options'] = {{'base_lr': 1e-3}}")
+    with pytest.raises(SuiteError, match=r'm_seed0/pretrain and n_seed.* differ in base_lr,'):
+        open_suite(path, tmp_path / 'w')
+    named = "pretrain['{}'].setdefault('options', {{}})['variant.rate'] = 'base_lr'"
+    path.write_text('\n'.join([path.read_text(), named.format('m'), named.format('n')]))
+    open_suite(path, tmp_path / 'w')
+
+
+def test_other_processes_are_another_training(tmp_path):
+    """The effective batch and the learning rate follow from them."""
+    keys, settings = [], []
+    for gpus in (None, 1, 8):
+        suite = load_suite(ROOT / 'configs/suites/demo.py', gpus=gpus)
+        folder = Folder(tmp_path, suite)
+        keys.append(folder.key(suite['mae_seed0/pretrain']))
+        settings.append(folder.settings(suite['mae_seed0/pretrain']))
+    assert keys[0] == keys[1] != keys[2]
+    assert settings[2] == {**settings[0], 'processes': '8'}
 
 
 def test_a_teacher_has_the_seeds_of_its_student(tmp_path):

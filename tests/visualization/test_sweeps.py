@@ -7,7 +7,6 @@ from scipy import stats
 from mixae.errors import TableError
 from mixae.results.correlate import half_interval, pair_columns, rank_correlation
 from mixae.results.record import metric, new_record
-from mixae.results.table import Cell
 from mixae.visualization.sweeps import (
     plot_rank_correlation,
     plot_rows,
@@ -74,10 +73,10 @@ def test_every_row_is_drawn_with_its_interval(tmp_path):
 
 def test_half_an_interval_is_scipys():
     values = [1.0, 2.0, 4.0, 3.5]
-    cell = Cell(np.mean(values), np.std(values, ddof=1), 4)
+    by_seed = dict(zip('0123', values, strict=True))
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert half_interval(cell) == pytest.approx((high - low) / 2)
-    assert half_interval(Cell(1.0)) is None
+    assert half_interval(by_seed) == pytest.approx((high - low) / 2)
+    assert half_interval({'0': 1.0}) is half_interval({'0': 1.0, '1': 1.0}) is None
 
 
 def test_words_beside_numbers_are_levels():

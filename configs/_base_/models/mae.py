@@ -31,3 +31,5 @@ model = dict(
     ],
 )
 method = 'mae'
+# What records and tables show of this model: name and place in the config.
+variant = dict(mask_ratio='model.backbone.mask_ratio')

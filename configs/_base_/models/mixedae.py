@@ -24,6 +24,7 @@ model = dict(
 method = 'mixedae'
 # What records and tables show of this model: name and place in the config.
 variant = dict(
+    _delete_=True,  # its mask ratio is 1 - mix_ratio
     mode='model.attention.mode',
     mix_ratio='model.mix_ratio',
     topk='model.attention.topk',

@@ -4,6 +4,8 @@ warmup_epochs = 10
 optim_wrapper = dict(
     type='mixae.AmpOptimWrapper',
     optimizer=dict(type='LARS', lr='auto', weight_decay=0.0, momentum=0.9),
+    # MAE's LARS scales the rate of weights alone.
+    paramwise_cfg=dict(custom_keys={'bias': dict(lars_exclude=True)}),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-4, begin=0, end='auto', convert_to_iter_based=True),
@@ -17,4 +19,4 @@ test_cfg = dict()
 val_evaluator = dict(type='mixae.Accuracy', topk=(1, 5))
 test_evaluator = val_evaluator
 task = 'linear'
-protocol = dict(name='linear-mae', version='1')
+protocol = dict(name='linear-mae', version='2')  # 1: LARS scaled the rate of the bias too

@@ -226,11 +226,10 @@ def fit_probe(probe: InformationProbe, batches: Iterator[Batch], steps: int) -> 
     """
     probe.train()
     optimizer = torch.optim.AdamW(probe.parameters(), lr=2e-3, weight_decay=1e-4)
-    warmup = max(1, steps // 10)
-    schedulers = (
-        LinearLR(optimizer, start_factor=1e-2, begin=0, end=warmup),
-        CosineAnnealingLR(optimizer, T_max=max(1, steps - warmup), begin=warmup, end=steps),
-    )
+    warmup = steps // 10
+    schedulers = [CosineAnnealingLR(optimizer, T_max=steps - warmup, begin=warmup, end=steps)]
+    if warmup > 1:  # of one step it would keep its first factor
+        schedulers.insert(0, LinearLR(optimizer, start_factor=1e-2, begin=0, end=warmup))
     for _ in range(steps):
         gain_B, nce_B = probe(next(batches))
         # A decoder of many coordinates would outweigh the critic: nats a coordinate.

@@ -18,9 +18,10 @@ from mmengine.utils import ProgressBar
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mixae.errors import ConfigError
 from mixae.evaluation.separability.lasso import Moments, RegressionScores, fit_lasso
 from mixae.evaluation.separability.protocol import Protocol
-from mixae.models.layers.masking import draw_visible
+from mixae.models.layers.masking import count_visible, draw_visible
 from mixae.models.layers.mixture import mix_pairs
 from mixae.models.selfsup.imae import IMAE
 
@@ -49,6 +50,11 @@ def linear_separability(
         dict: For each row ``fore`` and ``aft``, each with ``nrmse``, ``r2`` and ``cosine``, and
         ``unconverged``, the outputs whose lasso stopped early.
     """
+    if not count_visible(teacher.num_patches, protocol.mask_ratio):
+        raise ConfigError(
+            f'mask_ratio={protocol.mask_ratio}: none of the {teacher.num_patches} patches of an '
+            'image is visible, and visible ones are compared.'
+        )
     for model in (*models.values(), teacher):
         model.eval()
     features = partial(_features, models, teacher, preprocessor, protocol)

@@ -27,12 +27,13 @@ POOLS = {  # of all tokens, P of them before the patches
 
 @MODELS.register_module()
 class SweepHead(ClsHead):
-    """DINOv2's linear evaluation: every feature at every learning rate, at the cost of one.
+    """As DINOv2's linear evaluation: every feature at every learning rate, at the cost of one.
 
     A candidate is a feature (class token, average of the patch tokens, or both, of the last layer
     or of the last four side by side) behind a batch norm without affine **(ours, as MAE: features
     of masked image modelling differ in scale from channel to channel)**, and a linear layer with
-    a learning rate of its own.
+    a learning rate of its own. DINOv2 has no candidate with averages alone, and takes the average
+    of the last layer alone beside several class tokens.
 
     All run in one optimiser with one rate: the loss of a candidate is multiplied by its rate
     instead, which for SGD with momentum and without weight decay is the same. So the optimiser's

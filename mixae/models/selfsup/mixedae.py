@@ -100,6 +100,12 @@ class MixedAE(MAE):
         facts.check(attention, HomologousAttention, 'model.attention')
         facts.fill(attention, topk=num_patches // groups + 1)
         module = HomologousAttention(groups, **attention)  # has no weights, and checks its options
+        dropped = (backbone.get('layer_cfgs') or {}).get('attn_drop_rate', 0)
+        if module.mode == 'topk' and dropped:
+            raise ConfigError(
+                f'model.backbone.layer_cfgs.attn_drop_rate={dropped}: homologous attention has no '
+                "dropout of its weights. Set it to 0, or model.attention.mode to 'global'."
+            )
         contrast = options.get('contrast')
         # What is neither a dict nor None is refused with the types of all options.
         contrast = contrast if isinstance(contrast, dict) else None
@@ -112,6 +118,12 @@ class MixedAE(MAE):
         if not facts.trains:
             return
         check_group(facts.batch_size, num_patches, groups)
+        if contrast and num_patches // groups < 2:
+            raise ConfigError(
+                f'model.mix_ratio={options.get("mix_ratio")}: {num_patches // groups} of '
+                f'{num_patches} patches of each image are visible, and the contrastive loss needs '
+                '2. Raise mix_ratio, or set model.contrast=None.'
+            )
         if not facts.cfg.train_dataloader.get('drop_last', False):
             raise ConfigError(
                 f'MixedAE mixes {groups} images at a time: set train_dataloader.drop_last=True, or '

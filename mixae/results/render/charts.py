@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mixae.results.names import method_name, settings_apart
+from mixae.results.names import dataset_name, method_name, settings_apart
 from mixae.results.record import RunRecord
 from mixae.results.render.common import one_line
 from mixae.results.table import Column, Row, Table, settings_text
@@ -40,7 +40,7 @@ class Chart:
 def cost_charts(table: Table) -> list[Chart]:
     """Every result against the images and the FLOPs of the pre-training, as far as they are known.
 
-    Rows of one method, variant and backbone are one series, joined by a line.
+    Rows of one method, variant, backbone and data of pre-training are one series, joined by a line.
     """
     costs = [c for c in table.columns if c.kind.key in ('images_seen', 'flops')]
     costs = costs or [c for c in table.columns if c.kind.is_cost]
@@ -69,11 +69,13 @@ def _series(rows: Sequence[Row], column: Column, cost: Column) -> tuple[dict[str
         and not (row.cells[column.id].is_delta or row.cells[cost.id].is_delta)
     ]
     several = len({row.backbone_text for row in rows}) > 1
+    data = len({row.pretraining['dataset'] for row in rows if row.pretraining}) > 1
     series, methods = defaultdict(list), defaultdict(list)
     for row in rows:
         cell = row.cells[column.id]
         point = (row.cells[cost.id].mean, cell.mean, cell.std or 0.0)
         name = [row.method_text, row.variant_text, row.backbone_text if several else '']
+        name += [dataset_name(row.pretraining['dataset'])] if data and row.pretraining else []
         series[one_line(', '.join(filter(None, name)))].append(point)
         methods[one_line(row.method_text)].append(point)
     if len(series) <= MOST:

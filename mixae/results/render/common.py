@@ -79,7 +79,8 @@ def cell_parts(cell: Cell, column: Column, n: int | None = None) -> tuple[str, s
         details.append(f'{cell.pretrainings} pre-training{plural}')
     if cell.delta is not None:
         half = '' if cell.delta_half is None else f' ± {cell.delta_half:.{column.digits}f}'
-        details.append(f'Δ {cell.delta:+.{column.digits}f}{half}')
+        over = f' over {cell.delta_pairs}' if 0 < cell.delta_pairs < len(cell.by_seed) else ''
+        details.append(f'Δ {cell.delta:+.{column.digits}f}{half}{over}')
     return text, ', '.join(details)
 
 
@@ -120,18 +121,20 @@ def _notes_on_cells(table: Table) -> Iterator[str]:
         )
     if any(cell.rank or cell.is_tied for cell in cells):
         yield (
-            'Ranked are measured rows of one backbone and protocol, apart from those whose '
-            'pre-training saw labels: best or second best is what the 95 % interval of the paired '
-            "difference (Student's t over seeds) tells from every row below. ≈: not separable; the "
-            'interval holds zero.'
+            'Ranked are measured rows of one backbone and protocol with several seeds, apart from '
+            'those whose pre-training saw labels: best or second best is what the 95 % interval of '
+            "the paired difference (Student's t over seeds) tells from every row below. ≈: not "
+            'separable; the interval holds zero.'
         )
     yield from table.undecided
     if any(cell.delta is not None for cell in cells):
         paired = any(cell.delta_half is not None for cell in cells)
+        fewer = any(0 < cell.delta_pairs < len(cell.by_seed) for cell in cells)
         yield (
             'Δ: difference from the MAE row of the same source, protocol, backbone, pre-training '
             'data and images seen (or, where no MAE row has seen as many, epochs)'
             + ('; ± half of its 95 % interval over paired seeds.' if paired else '.')
+            + (' Over k: k seeds, those that both rows have.' if fewer else '')
         )
     headers = {column.id: column.header for column in table.columns}
     for row in table.rows:

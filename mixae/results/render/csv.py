@@ -7,15 +7,17 @@ import json
 from mixae.results.render.common import one_line
 from mixae.results.table import Cell, Table
 
-_PARTS = ('std', 'n', 'delta', 'delta low', 'delta high', 'rank', 'seeds needed', 'records')
+_PARTS = ('std', 'n', 'pre-trainings', 'delta', 'delta low', 'delta high', 'delta seeds', 'rank')
+_PARTS += ('seeds needed', 'protocol', 'records')
 
 
 def to_csv(table: Table) -> str:
     """The numbers in full precision.
 
     Each metric has the mean (header and unit) and the columns of `_PARTS`: the difference from MAE
-    with the ends of its 95 % interval, rank (1, 2, 'not separable' or nothing), the seeds that
-    would tell the row from the highest, and the ids of its records. The records of the whole row
+    with the ends of its 95 % interval and the seeds behind it, rank (1, 2, 'not separable' or
+    nothing), the seeds that would tell the row from the highest, the protocol, and the ids of its
+    records. The records of the whole row
     stand at its end.
     """
     lines = []
@@ -58,7 +60,8 @@ def _parts(cell: Cell | None) -> list:
     ends = [None, None] if half is None else [cell.delta - half, cell.delta + half]
     rank = 'not separable' if cell.is_tied else cell.rank or None
     n = cell.n if cell.records else None
-    return [cell.std, n, cell.delta, *ends, rank, cell.seeds_needed, ' '.join(cell.records)]
+    told = [cell.std, n, cell.pretrainings or None, cell.delta, *ends, cell.delta_pairs or None]
+    return [*told, rank, cell.seeds_needed, cell.protocol, ' '.join(cell.records)]
 
 
 def _value(cell: Cell | None) -> float | str | None:

@@ -113,6 +113,13 @@ def test_the_same_encoder_on_an_unmixed_image_scores_perfectly(models):
     assert row['fore']['nrmse'] < 1e-5 and row['fore']['cosine'] == pytest.approx(1.0)
 
 
+def test_a_mask_that_leaves_nothing_to_compare_is_refused(models):
+    with pytest.raises(ConfigError, match=r'mask_ratio=0\.99: none of the \d+ patches'):
+        _, teacher = models
+        protocol = Protocol(mask_ratio=0.99)
+        linear_separability(dict(row=teacher), teacher, Batch(), None, None, protocol)
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
