@@ -49,8 +49,21 @@ def pretraining_block(checkpoint: str | Path, told: dict) -> dict:
 
 
 def read_origin(checkpoint: str | Path) -> dict:
-    """Method, variant, curves and ``pretraining`` block of a pre-training checkpoint."""
+    """Method, variant, curves and ``pretraining`` block of a pre-training checkpoint.
+
+    A checkpoint of fine-tuning, detection or segmentation has the method that it started from, with
+    its config as a setting of the variant, ``then``; it has seen labels.
+    """
     told = read_checkpoint(checkpoint).get(KEY, {})
+    if told.get('images') is not None:  # noted of what is trained for a task
+        before = told.get('origin') or dict(method='scratch', variant={})
+        then = Path(told.get('config') or 'unknown').stem
+        told = {
+            **told,
+            'method': before['method'],
+            'variant': {**before['variant'], 'then': then},
+            'labels_in_pretraining': True,
+        }
     return dict(
         method=told.get('method') or 'unknown',
         variant=told.get('variant') or {},

@@ -258,8 +258,9 @@ class MixaeRunner(Runner):
         kept = [one for one in several if not self._is_one_step(one)]
         return super()._build_param_scheduler(kept, optim_wrapper)
 
-    def _is_one_step(self, scheduler: dict) -> bool:
-        if type_name(scheduler) != 'LinearLR' or 'end' not in scheduler:
+    def _is_one_step(self, scheduler) -> bool:
+        built = not isinstance(scheduler, dict)  # as where a resume asks again
+        if built or type_name(scheduler) != 'LinearLR' or 'end' not in scheduler:
             return False
         a_unit = len(self.train_dataloader) if scheduler.get('convert_to_iter_based') else 1
         begin, end = (int(scheduler.get(key, 0) * a_unit) for key in ('begin', 'end'))

@@ -69,6 +69,10 @@ def build_table(
             f'nothing to show: no record fills the columns {", ".join(columns)} '
             f'(tasks of the {len(records)} records: {tasks}).'
         )
+    filled = {column.kind.key for column in table.columns}
+    empty = [kind.header for kind in kinds if kind.key not in filled]
+    if empty and list(columns) != list(COLUMNS):
+        table.notes.append(f'No record fills: {", ".join(empty)}.')
     _name_columns(table.columns)
     _take_differences(table.rows)
     _rank(table)

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 from mixae.errors import TableError
 from mixae.results.names import COLUMNS, METHODS, ColumnKind, dataset_name, method_name
@@ -209,8 +210,10 @@ def parse_columns(
             kinds.append(ColumnKind(name, _header(task, metric), (task,), (metric,)))
         else:
             more = ', '.join(sorted(f'{task}:{metric}' for task, metric in there)) or 'none'
+            close = get_close_matches(name, [*COLUMNS, *(f'{t}:{m}' for t, m in there)], n=1)
+            meant = f'; did you mean {close[0]}?' if close else '.'
             raise TableError(
-                f'unknown column {name!r}. Columns are {", ".join(COLUMNS)}, or task:metric; '
+                f'unknown column {name!r}{meant} Columns are {", ".join(COLUMNS)}, or task:metric; '
                 f'these records and published numbers have {more}.'
             )
     if not kinds:

@@ -151,7 +151,8 @@ def claims_page(records: Sequence[RunRecord]) -> str:
             'for a budget and a data set: small ones, here. Intervals are of '
             f"{100 * CONFIDENCE:.0f} %, over differences of runs with the same seed (Student's t). "
             '*Confirmed* and *refuted*: the whole interval lies on one side. *Not separable*: it '
-            'does not, or there is one seed alone.',
+            'does not, or there is one seed alone. *Test* is the command at the length meant for '
+            'it; the findings are of all lengths that have been run.',
             100,
         ),
         '',
@@ -182,7 +183,15 @@ def _counted(counts: Counter) -> str:
 
 
 def _section(number: int, claim: Claim, own: Sequence[Finding]) -> list[str]:
-    lines = ['', f'## {number}. {claim.paper}', '', claim.text, '', f'Test: `{claim.command}`', '']
+    lines = [
+        '',
+        f'## {number}. {claim.paper}',
+        '',
+        claim.text,
+        '',
+        f'Test: `{claim.command}`',
+        '',
+    ]
     if claim.note:
         lines += [fill(f'Note: {claim.note}.', 100), '']
     if own[0].verdict == NOT_RUN:

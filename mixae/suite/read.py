@@ -12,7 +12,7 @@ from mixae.derive.checks import nearest
 from mixae.derive.config import drop_own_scope
 from mixae.derive.values import in_words
 from mixae.errors import SuiteError
-from mixae.files import ROOT
+from mixae.files import ROOT, find_config
 from mixae.results.names import METHODS
 from mixae.results.table import parse_columns
 from mixae.results.write import PUBLISHED
@@ -66,6 +66,8 @@ def read_suite(path: Path) -> dict:
         for name, entry in cfg[group].items():
             _check(f'{group}.{name}', entry, *_GROUPS[group])
             check_name(f'{group}.{name}', name)
+            found = {key: _place(entry[key]) for key in ('config', 'scratch') if key in entry}
+            cfg[group][name] = {**entry, **found}
     if not cfg['evaluate'] and not cfg['analyses']:
         raise SuiteError(f'suite {path.stem}: nothing in `evaluate`.')
     for name, known in (('on_change', ('stop', 'redo')), ('published', PUBLISHED)):
@@ -90,6 +92,14 @@ def read_suite(path: Path) -> dict:
         for method in bar.keys() & METHODS.keys():
             _check(f'{place}.{method}', bar[method], _BAR, ('gain',))
     return cfg
+
+
+def _place(config: str) -> str:
+    """A config as runs name it: from the checkout's root, or whole where it is somebody's own."""
+    path = find_config(config)
+    if (ROOT / path).is_file():
+        return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+    return str(path.resolve()) if path.is_file() else str(path)
 
 
 def read_config(path: Path) -> Config:

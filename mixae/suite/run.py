@@ -65,9 +65,9 @@ def open_suite(
     if folder.path.exists() and not folder.path.is_dir():
         raise SuiteError(f'{folder.path} is a file: name a folder with --work-dir.')
     plan = suite.select(only) if only else list(suite.plan)
-    suite.check_rows()
     for run in plan:
         run.check()  # a fault in the last run's config is said before the first run
+    suite.check_rows()
     return folder, plan
 
 

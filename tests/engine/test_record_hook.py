@@ -13,6 +13,7 @@ from mixae.engine.options import merge_options
 from mixae.errors import ConfigError, DataError
 from mixae.results.compare import build_table
 from mixae.results.record import read_record, read_records
+from mixae.results.render.common import row_labels
 
 FINETUNE = 'transfer/cifar/cifar10_vitt_finetune.py'
 
@@ -402,3 +403,15 @@ def test_a_class_that_validation_lacks_is_undefined(trained, scenes, tmp_path):
     names = [c['name'] for c in json.loads((tmp_path / 'truth.json').read_text())['categories']]
     assert value(record, f'coco/{names[2]}_precision') is None
     assert sum(value(record, f'coco/{name}_precision') is not None for name in names) >= 5
+
+
+def test_a_checkpoint_that_was_trained_on_labels_is_marked_as_one(small_config, tmp_path):
+    """A probe of a fine-tuned encoder must not stand among encoders that saw no label."""
+    launch.train(small_config(FINETUNE, epochs=1), pretrained='scratch')
+    tuned = str(tmp_path / 'run' / 'epoch_1.pth')
+    launch.test(small_config('transfer/cifar/cifar10_vitt_knn.py', tmp_path / 'knn'), tuned)
+    (record,) = records(tmp_path / 'knn')
+    assert record['pretraining']['labels_in_pretraining'] is True
+    assert (record['method'], list(record['variant'])) == ('scratch', ['then'])
+    (row,) = build_table([record]).rows
+    assert row_labels(row)[0] == 'from scratch †' and row.variant_text.startswith('then=')

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mixae.errors import TableError
 from mixae.results.compare import build_table
 from mixae.results.published import load_published
 from mixae.results.record import read_records, write_record
@@ -194,3 +195,11 @@ def test_a_whole_number_is_one_setting_however_it_is_written(make_record):
     ]
     (row,) = build_table(records, columns=['linear']).rows
     assert row.variant_text == 'distill=2'
+
+
+def test_a_column_that_was_asked_for_and_is_not_there_is_said(make_record):
+    table = build_table([make_record()], columns=['linear', 'knn', 'box_ap50'])
+    assert table.notes == ['No record fills: kNN, Box AP50.']
+    assert build_table([make_record()]).notes == []
+    with pytest.raises(TableError, match=r"unknown column 'lineer'; did you mean linear\?"):
+        build_table([make_record()], columns=['lineer'])

@@ -100,6 +100,21 @@ def test_rows_that_no_table_tells_apart_are_refused_until_the_setting_is_named(t
     open_suite(path, tmp_path / 'w')
 
 
+def test_a_config_is_named_as_for_a_single_run(tmp_path, monkeypatch):
+    """By mixae's own name, from the checkout, or as somebody's own file in the current folder."""
+    (tmp_path / 'own.py').write_text(f"_base_ = ['{ROOT}/configs/mae/vitmini_digits_12e.py']")
+    monkeypatch.chdir(tmp_path)
+    targets = []
+    for config in (
+        'mixae::mae/vitmini_digits_12e.py',
+        'configs/mae/vitmini_digits_12e.py',
+        'own.py',
+    ):
+        (tmp_path / 's.py').write_text(f"{SUITE}\npretrain['m']['config'] = '{config}'")
+        targets.append(load_suite('s.py')['m_seed0/pretrain'].target)
+    assert targets == ['configs/mae/vitmini_digits_12e.py'] * 2 + [str(tmp_path / 'own.py')]
+
+
 def test_other_processes_are_another_training(tmp_path):
     """The effective batch and the learning rate follow from them."""
     keys, settings = [], []
