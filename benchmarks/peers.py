@@ -390,7 +390,7 @@ def measure(
     for name, model in models.items():
         # The same optimiser for all; of our wrapper the groups go by names that peers do not have.
         plain = {**cfg.optim_wrapper, 'paramwise_cfg': None}
-        wrapper = steps.build_optim_wrapper(model, plain)
+        wrapper = steps.build_wrapper(model, plain)
 
         def step(name=name, model=model, wrapper=wrapper) -> None:
             if cuda:

@@ -8,7 +8,8 @@ from mixae.engine import AmpOptimWrapper
 
 
 @pytest.fixture
-def wrapped():
+def wrapped(monkeypatch):
+    monkeypatch.setattr('mixae.engine.optim.cpu_has_bfloat16', lambda: True)
     model = nn.Linear(4, 3)
     return model, AmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
 
@@ -24,6 +25,15 @@ def test_products_are_bf16_inside_and_parameters_stay_fp32(wrapped):
     assert model(x).dtype == torch.float32
     wrapper.update_params(out.float().sum())
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU has bfloat16')
+def test_a_cpu_without_bfloat16_computes_in_float32(monkeypatch):
+    monkeypatch.setattr('mixae.engine.optim.cpu_has_bfloat16', lambda: False)
+    model = nn.Linear(4, 3)
+    wrapper = AmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.1))
+    with wrapper.optim_context(model):
+        assert model(torch.randn(2, 4)).dtype == torch.float32
 
 
 def test_the_step_is_the_plain_one_within_bf16(wrapped):
