@@ -296,8 +296,10 @@ def test_the_example_of_a_method_becomes_a_row(checkout):
 
 
 def test_the_example_of_a_suite_is_one(tmp_path):
-    suite, analysis = blocks(ROOT / 'docs' / 'suites.md', 'python')
+    suite, rates, analysis = blocks(ROOT / 'docs' / 'suites.md', 'python')
     (tmp_path / 'mine.py').write_text(suite)
     assert len(load_suite(tmp_path / 'mine.py').plan) == 3 * (2 + 3)
+    (tmp_path / 'rates.py').write_text(suite + rates)
+    load_suite(tmp_path / 'rates.py').check_rows()
     (tmp_path / 'more.py').write_text(suite + analysis)
     assert len(load_suite(tmp_path / 'more.py').plan) == 3 * (3 + 4 + 1)
