@@ -87,7 +87,7 @@ def _model(records: Sequence[RunRecord], collection: str, names: Mapping[str, in
     first = records[0]
     pretraining, name = first['pretraining'], _model_name(first)
     if names[name] > 1:  # pre-trained again with the same seed, on another machine
-        name += f'_{pretraining["sha256"][:8]}'
+        name += f'_{(pretraining["sha256"] or "unknown")[:8]}'
     resources = pretraining['device']
     if resources and pretraining['device_count']:
         resources = f'{pretraining["device_count"]}x {resources}'

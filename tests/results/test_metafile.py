@@ -37,17 +37,19 @@ def test_every_model_has_a_name_of_its_own(make_record):
         dict(sha256='2' * 64),  # the same seed on another machine
         dict(sha256='3' * 64, part='3e-of-12e', epochs=3),
         dict(sha256='4' * 64, epochs=3),
+        dict(sha256=None),
     ]
     index = yaml.safe_load(to_metafile([make_record(pretraining=run) for run in runs], 'mae'))
     names = [model['Name'].removeprefix('mae_vit-tiny-p4_cifar-10-') for model in index['Models']]
     assert sorted(names) == [
         '12e_seed0_11111111',
         '12e_seed0_22222222',
+        '12e_seed0_unknown',
         '3e-of-12e_seed0',
         '3e_seed0',
     ]
     parts = [model['Metadata'].get('Part of a Schedule') for model in index['Models']]
-    assert parts.count('3e-of-12e') == 1 and parts.count(None) == 3
+    assert parts.count('3e-of-12e') == 1 and parts.count(None) == 4
 
 
 def test_shares_are_given_in_percent_and_unknown_costs_left_out(make_record):

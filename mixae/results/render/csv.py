@@ -17,8 +17,7 @@ def to_csv(table: Table) -> str:
     Each metric has the mean (header and unit) and the columns of `_PARTS`: the difference from MAE
     with the ends of its 95 % interval and the seeds behind it, rank (1, 2, 'not separable' or
     nothing), the seeds that would tell the row from the highest, the protocol, and the ids of its
-    records. The records of the whole row
-    stand at its end.
+    records. The records of the whole row stand at its end.
     """
     lines = []
     head = ['method', 'variant', 'backbone', 'pretraining_dataset', 'epochs', 'part']
