@@ -1,6 +1,9 @@
 """A checkpoint's account of itself: what was trained and what it cost, under the key 'mixae'."""
 
+import hashlib
+import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +15,11 @@ from mixae.files import file_sha256
 # A checkpoint that says nothing of itself may have started from anything.
 UNKNOWN_ORIGIN = dict(method='unknown', variant={}, curves=None, pretraining=None)
 
+# Of a run's settings, those that may change with the machine: the effective batch is the same.
+_OF_HARDWARE = re.compile(
+    r'^(train_dataloader\.batch_size|compile'
+    r'|optim_wrapper\.(accumulative_counts|type|dtype|loss_scale|optimizer\.(fused|foreach)))\b'
+)
 # Of a checkpoint's account of itself, what a record's `pretraining` block takes.
 PRETRAINING_FIELDS = (
     'config',
@@ -45,7 +53,17 @@ def pretraining_block(checkpoint: str | Path, told: dict) -> dict:
     length = length_run(told) or ''
     # The rate of an unfinished schedule is still high: not the same as a short schedule's end.
     part = dict(part=length) if '-of-' in length else {}
-    return unknown | known | own | part
+    return unknown | known | own | part | _recipe(told.get('schedule') or {})
+
+
+def _recipe(schedule: Mapping) -> dict:
+    """The hash of what decides a run but for its seed: runs of two are no repeats."""
+    batch = [schedule.get(key) for key in ('world_size', 'batch_size', 'accumulation')]
+    if None in batch or not schedule.get('settings'):
+        return {}
+    settings = {k: v for k, v in schedule['settings'].items() if not _OF_HARDWARE.search(k)}
+    text = json.dumps([math.prod(batch), settings], sort_keys=True)
+    return dict(recipe_sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
 def read_origin(checkpoint: str | Path) -> dict:

@@ -73,10 +73,24 @@ def build_table(
     empty = [kind.header for kind in kinds if kind.key not in filled]
     if empty and list(columns) != list(COLUMNS):
         table.notes.append(f'No record fills: {", ".join(empty)}.')
+    table.notes += filter(None, map(_recipes, rows))
     _name_columns(table.columns)
     _take_differences(table.rows)
     _rank(table)
     return table
+
+
+def _recipes(row: Row) -> str:
+    """What is to be said of a row whose runs are no repeats of each other; '' where they are."""
+    blocks = [record['pretraining'] for record in row.records if record['pretraining']]
+    recipes = {block.get('recipe_sha256') for block in blocks} - {None}
+    if len(recipes) < 2:
+        return ''
+    return (
+        f'{row.name}, {row.pretraining_text}: its pre-trainings differ in more than the seed '
+        f'({len(recipes)} recipes). Name what differs in their variant, such as '
+        'variant.rate=base_lr, to see them apart.'
+    )
 
 
 def leading_metric(record: Mapping, columns: Iterable[str]) -> str:

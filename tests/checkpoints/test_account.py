@@ -267,3 +267,20 @@ def test_so_is_one_that_is_a_folder(described, tmp_path):
     (tmp_path / 'dataset.json').mkdir()
     description, (warning,) = described(None)
     assert description is None and 'directory' in warning
+
+
+def test_a_recipe_is_what_decides_a_run_but_for_seed_and_machine(tmp_path):
+    path = tmp_path / 'epoch_8.pth'
+    path.write_bytes(b'weights')
+
+    def recipe(batch=(2, 8, 1), **settings):
+        told = dict(zip(('world_size', 'batch_size', 'accumulation'), batch, strict=True))
+        told['settings'] = SCHEDULE['settings'] | {'train_dataloader.batch_size': batch[1]}
+        told['settings'] |= {key.replace('__', '.'): value for key, value in settings.items()}
+        return pretraining_block(path, dict(ACCOUNT, schedule=SCHEDULE | told))['recipe_sha256']
+
+    same = recipe((1, 16, 1)), recipe(optim_wrapper__type='OptimWrapper')
+    assert {recipe(), *same, recipe((2, 4, 2), optim_wrapper__accumulative_counts=2)} == {recipe()}
+    assert len({recipe(), recipe((4, 8, 1)), recipe(optim_wrapper__optimizer__lr=1.0)}) == 3
+    assert 'recipe_sha256' not in pretraining_block(path, dict(ACCOUNT, schedule=None))
+    assert 'recipe_sha256' not in pretraining_block(path, {})

@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
+from mixae.checkpoints.account import read_origin
 from mixae.checkpoints.read import read_checkpoint
 from mixae.engine import launch
 from mixae.engine.hooks.topk_accuracy import CURVE_FILE, read_curve
@@ -587,3 +588,14 @@ def test_fine_tuning_starts_from_the_pretrained_weights(pretrained, small_config
         torch.testing.assert_close(
             runner.model.state_dict()[f'backbone.{key}'], state[f'backbone.{key}']
         )
+
+
+def test_seeds_share_a_recipe_and_another_rate_is_another(small_config, tmp_path):
+    recipes = []
+    for name, seed, rate in (('a', 0, 1.5e-4), ('b', 1, 1.5e-4), ('c', 2, 3e-4)):
+        cfg = small_config(MIXEDAE, tmp_path / name, epochs=1)
+        cfg.randomness = dict(cfg.get('randomness') or {}, seed=seed)
+        cfg.base_lr = rate
+        launch.train(cfg)
+        recipes.append(read_origin(tmp_path / name / 'epoch_1.pth')['pretraining']['recipe_sha256'])
+    assert recipes[0] == recipes[1] != recipes[2]

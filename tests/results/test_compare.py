@@ -203,3 +203,13 @@ def test_a_column_that_was_asked_for_and_is_not_there_is_said(make_record):
     assert build_table([make_record()]).notes == []
     with pytest.raises(TableError, match=r"unknown column 'lineer'; did you mean linear\?"):
         build_table([make_record()], columns=['lineer'])
+
+
+def test_runs_of_two_recipes_in_one_row_are_said_to_be_no_repeats(make_record):
+    def run(seed, recipe):
+        return make_record(seed=seed, pretraining=dict(seed=seed, recipe_sha256=recipe * 64))
+
+    same = build_table([run(0, 'a'), run(1, 'a'), make_record(seed=2, pretraining=dict(seed=2))])
+    assert same.notes == []
+    (note,) = build_table([run(0, 'a'), run(1, 'b')]).notes
+    assert note.startswith('MAE, CIFAR-10, 12 epochs: its pre-trainings differ in more than the se')
