@@ -141,7 +141,11 @@ def numbers(cfg):
     'change, expected',
     [
         ({}, {}),
-        (dict(model__backbone__img_size=32), dict(num_patches=4, crop=32)),
+        # Of four patches the contrastive loss needs two.
+        (
+            dict(model__backbone__img_size=32, model__mix_ratio=0.5),
+            dict(num_patches=4, crop=32),
+        ),
         (
             dict(model__backbone__patch_size=8),
             dict(num_patches=784, neck_patch=8, head_patch=8),

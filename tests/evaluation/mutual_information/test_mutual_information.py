@@ -289,7 +289,10 @@ def test_what_does_not_belong_together_is_refused(study):
         Protocol(steps=0)
     odd = deepcopy(configs['mae'])
     odd.model.backbone.mask_ratio = 0.6
-    with pytest.raises(ConfigError, match='must tile an image.*0.4'):
+    with pytest.raises(CheckpointError, match=r'mask_ratio.: 0\.6}: give the config of that run'):
         mutual_information(odd, mae, data, QUICK)
+    torch.save(dict(state_dict=torch.load(mae)['state_dict']), root / 'silent.pth')
+    with pytest.raises(ConfigError, match='must tile an image.*0.4'):
+        mutual_information(odd, str(root / 'silent.pth'), data, QUICK)
     with pytest.raises(ConfigError, match='must tile an image: A batch of 10'):
         mutual_information(configs['mae'], mae, data, Protocol(batch_size=10))
