@@ -66,6 +66,11 @@ def _recipe(schedule: Mapping) -> dict:
     return dict(recipe_sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
+def trained_for_a_task(told: Mapping) -> bool:
+    """Whether an account is of fine-tuning, detection or segmentation: its weights saw labels."""
+    return told.get('images') is not None
+
+
 def read_origin(checkpoint: str | Path) -> dict:
     """Method, variant, curves and ``pretraining`` block of a pre-training checkpoint.
 
@@ -73,7 +78,7 @@ def read_origin(checkpoint: str | Path) -> dict:
     its config as a setting of the variant, ``then``; it has seen labels.
     """
     told = read_checkpoint(checkpoint).get(KEY, {})
-    if told.get('images') is not None:  # noted of what is trained for a task
+    if trained_for_a_task(told):
         before = told.get('origin') or dict(method='scratch', variant={})
         then = Path(told.get('config') or 'unknown').stem
         told = {

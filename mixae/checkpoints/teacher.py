@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from mixae.checkpoints.account import KEY
+from mixae.checkpoints.account import KEY, trained_for_a_task
 from mixae.checkpoints.load import encoder_state
 from mixae.checkpoints.read import read_checkpoint
 from mixae.checkpoints.whole_models import load_frozen_encoder
@@ -71,7 +71,8 @@ class WithTeacher(nn.Module):
             checkpoint=Path(checkpoint).name,
             sha256=sha256,
             **{key: account.get(key) for key in TEACHER_COST},
-            labels_in_pretraining=bool(account.get('labels_in_pretraining')),
+            labels_in_pretraining=bool(account.get('labels_in_pretraining'))
+            or trained_for_a_task(account),
         )
         digest = torch.tensor(list(bytes.fromhex(sha256)), dtype=torch.uint8)
         self.register_buffer('teacher_sha256', digest)

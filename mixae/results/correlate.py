@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mixae.errors import TableError
 from mixae.results.compare import build_table
-from mixae.results.paired import CONFIDENCE, paired_difference
+from mixae.results.paired import CONFIDENCE, mean_over_seeds
 from mixae.results.record import RunRecord
 from mixae.results.table import Table
 
@@ -103,6 +103,5 @@ def half_interval(by_seed: Mapping[str, float]) -> float | None:
 
     None where the seeds say nothing of their scatter: a single one, or equal results.
     """
-    # The interval of a mean is that of its differences from nothing.
-    half = paired_difference(by_seed, dict.fromkeys(by_seed, 0.0)).half
+    half = mean_over_seeds(by_seed).half
     return half if math.isfinite(half) else None

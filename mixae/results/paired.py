@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -46,6 +47,17 @@ class Difference:
         effect = abs(self.mean) / self.spread
         seeds = 2 + bisect_left(range(2, MOST_SEEDS + 1), True, key=would_show)
         return seeds if seeds <= MOST_SEEDS else None
+
+
+def mean_over_seeds(by_seed: Mapping[str, float]) -> Difference | None:
+    """The mean of a row's results with its interval: that of their differences from nothing."""
+    return paired_difference(by_seed, dict.fromkeys(by_seed, 0.0))
+
+
+def shared_means(one: Mapping[str, float], other: Mapping[str, float]) -> tuple[float, float]:
+    """The means of two rows over the seeds that both have, at least one."""
+    shared = one.keys() & other.keys()
+    return tuple(fmean(by_seed[seed] for seed in shared) for by_seed in (one, other))
 
 
 def paired_difference(one: Mapping[str, float], other: Mapping[str, float]) -> Difference | None:

@@ -6,7 +6,6 @@ separable otherwise.
 
 import json
 import math
-import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from textwrap import fill
 from mixae.results.claims import CLAIMS, Claim
 from mixae.results.compare import build_table
 from mixae.results.names import COLUMNS
-from mixae.results.paired import CONFIDENCE, paired_difference
+from mixae.results.paired import CONFIDENCE, mean_over_seeds, paired_difference, shared_means
 from mixae.results.record import RunRecord
 from mixae.results.rows import key_of
 from mixae.results.table import Cell, Column, Row, Table
@@ -104,19 +103,15 @@ def _setting(row: Row, claim: Claim) -> str:
 
 
 def _level(claim: Claim, column: Column, row: Row, cell: Cell) -> Finding:
-    values = list(cell.by_seed.values())
-    mean = statistics.fmean(values)
-    # The interval of a mean is that of its differences from nothing.
-    difference = paired_difference(cell.by_seed, dict.fromkeys(cell.by_seed, 0.0))
-    return _finding(claim, column, row, cell, f'{mean:.{column.digits}f}', difference)
+    level = mean_over_seeds(cell.by_seed)
+    return _finding(claim, column, row, cell, f'{level.mean:.{column.digits}f}', level)
 
 
 def _difference(claim: Claim, column: Column, row: Row, cell: Cell, base: Cell) -> Finding | None:
     difference = paired_difference(cell.by_seed, base.by_seed)
     if difference is None:
         return None
-    digits, shared = column.digits, cell.by_seed.keys() & base.by_seed.keys()
-    own, other = (statistics.fmean(c.by_seed[seed] for seed in shared) for c in (cell, base))
+    digits, (own, other) = column.digits, shared_means(cell.by_seed, base.by_seed)
     value = f'{own:.{digits}f} against {other:.{digits}f}: {difference.mean:+.{digits}f}'
     return _finding(claim, column, row, cell, value, difference)
 

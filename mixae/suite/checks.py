@@ -2,9 +2,8 @@
 
 import itertools
 from collections import Counter
-from statistics import fmean
 
-from mixae.results.paired import paired_difference
+from mixae.results.paired import paired_difference, shared_means
 from mixae.results.table import Table
 from mixae.suite.state import Folder
 from mixae.visualization.curves import curve_rows, final_accuracy
@@ -36,8 +35,7 @@ def pretraining_pays(folder: Folder, table: Table, **bars: dict) -> list[str]:
             comparable = (row.backbone, one.protocol) == (base.backbone, other.protocol)
             if difference is None or not comparable:
                 continue
-            shared = one.by_seed.keys() & other.by_seed.keys()
-            mean, without = (fmean(c.by_seed[seed] for seed in shared) for c in (one, other))
+            mean, without = shared_means(one.by_seed, other.by_seed)
             bar = {'least': None} | bars[column.kind.key]
             bar |= bar.get(row.method, {})
             enough, clear = sign * difference.mean >= bar['gain'], f'{bar["gain"]:g} points '

@@ -184,6 +184,14 @@ def test_teacher_sees_the_clean_images_under_the_students_mask(images, teacher_p
     assert len(mixed) == 6
 
 
+@pytest.mark.parametrize('account, labels', [({}, False), (dict(images=['0' * 64]), True)])
+def test_a_student_of_a_fine_tuned_teacher_has_seen_labels(teacher_path, tmp_path, account, labels):
+    tuned = torch.load(teacher_path) | dict(mixae=dict(account, labels_in_pretraining=False))
+    torch.save(tuned, tmp_path / 'teacher.pth')
+    model = build(teacher=dict(checkpoint=str(tmp_path / 'teacher.pth')))
+    assert model.teacher_provenance['labels_in_pretraining'] is labels
+
+
 def test_teacher_features_are_those_of_the_checkpoint_alone(images, teacher_path):
     model = build(teacher=dict(checkpoint=teacher_path))
     model.train()
